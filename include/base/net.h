@@ -1,0 +1,69 @@
+/*
+ * Sockets: the endpoints of the configuration, listening, connecting, who is at the other end.
+ * Knows nothing of mail or of the loop; never blocks.
+ */
+#ifndef BASE_NET_H
+#define BASE_NET_H
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "relaypool.h"
+
+#define NET_ERROR_SIZE 256
+#define NET_NAME_SIZE 160
+
+enum endpoint_kind { ENDPOINT_UNIX = 0, ENDPOINT_INET };
+
+/* unix:PATH, inet:PORT@HOST (Sendmail's spelling) or inet:HOST:PORT (Postfix's); IPv6 in brackets. */
+struct endpoint {
+	enum endpoint_kind kind;
+	char path[108];
+	char host[128];
+	uint16_t port;
+};
+
+/* False with a sentence in `error` if the text is neither. */
+bool endpoint_parse(const char *text, struct endpoint *endpoint, char error[NET_ERROR_SIZE]) MUST_CHECK;
+/* As libmilter and relaypool.conf spell it. Returns `out`. */
+const char *endpoint_format(const struct endpoint *endpoint, char out[NET_NAME_SIZE]);
+bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
+
+/*
+ * Before a unix socket is made: removes a stale file nobody answers on; false if somebody does (or the path cannot
+ * be used), with the reason in `error`. Nothing to do for inet.
+ */
+bool net_clear_stale(const struct endpoint *endpoint, char error[NET_ERROR_SIZE]) MUST_CHECK;
+/* Sets a unix socket's group (ignored if (gid_t)-1) and mode. False with the reason in `error`. */
+bool net_set_access(const struct endpoint *endpoint, gid_t group, mode_t mode, char error[NET_ERROR_SIZE]) MUST_CHECK;
+/* A non-blocking listening socket, close-on-exec; stale files are cleared first. -1 with the reason in `error`. */
+int net_listen(const struct endpoint *endpoint, gid_t group, mode_t mode, char error[NET_ERROR_SIZE]) MUST_CHECK;
+
+/* Starts a non-blocking TCP connection, close-on-exec, TCP_NODELAY. -1 with errno at once, else a socket in progress. */
+int net_connect(const struct sockaddr *address, socklen_t length) MUST_CHECK;
+
+/* Who is at the other end of a unix socket (SO_PEERCRED). */
+bool net_peer_credentials(int fd, uid_t *uid, gid_t *gid) MUST_CHECK;
+/*
+ * The user who owns the other end of a TCP connection within this host, asked of the kernel (sock_diag(7)). True only
+ * while that end is ESTABLISHED and has a socket inode: a closed socket would read as uid 0.
+ */
+bool net_peer_tcp_user(int fd, uid_t *uid) MUST_CHECK;
+
+/* Smoothed round-trip time of a TCP connection (TCP_INFO); -1 if it cannot be told. */
+usec_t net_round_trip(int fd);
+
+/* "192.0.2.1" or "2001:db8::1", without the port. Returns `out`. */
+const char *net_address(const struct sockaddr *address, char out[NET_NAME_SIZE]);
+
+/* A network in CIDR form, for `clients`. */
+struct network {
+	int family;
+	unsigned char address[16];
+	unsigned prefix;
+};
+bool network_parse(const char *text, struct network *network) MUST_CHECK;
+/* Compares v4-mapped IPv6 addresses as IPv4. */
+bool network_contains(const struct network *network, const struct sockaddr *address);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * The router: from a complete message to its transactions, and the only door into the relay room. For each recipient
+ * the first route that matches, for each route its relays in order of preference; what one relay cannot take goes to
+ * the next. Called by ingest, admin and main; owns the pools. Loop thread only.
+ */
+#ifndef RELAY_ROUTE_H
+#define RELAY_ROUTE_H
+
+#include "relaypool.h"
+#include "smtp/ehlo.h"
+
+struct router;
+
+/*
+ * `unclean`: the last run did not end properly, so slots wait 5 s. What relays announced last is read from and kept in
+ * the snapshot's spool-directory.
+ */
+struct router *router_create(struct conf *conf, bool unclean);
+/* Ends every connection at once and settles what is left with 451. */
+void router_free(struct router *router);
+/* A new snapshot. Pools keep their connections where nothing that matters to them changed; others retire. */
+void router_reload(struct router *router, struct conf *conf);
+
+/*
+ * Takes a complete message (holds a reference until every recipient is settled). message->settled is called for each
+ * recipient, once, never from inside this call.
+ */
+void router_take(struct router *router, struct message *message);
+/*
+ * The MTA's session ended: what has no end of data written yet is withdrawn; the rest runs to its end and is only
+ * logged. settled() is not called any more. Harmless if all is settled.
+ */
+void router_abandon(struct router *router, struct message *message);
+
+/* What LHLO may offer now (DESIGN: mirrored from the relays of the running configuration). */
+void router_offer(const struct router *router, struct capabilities *out);
+
+/* ---- for main: the end ---- */
+
+/* No transaction starts any more; those that wait get 451 4.3.2. done() once nothing runs and all sockets are gone. */
+void router_shutdown(struct router *router, void (*done)(void *arg), void *arg);
+/* The time is up: what runs is settled (451, ambiguous where the end of data was written), sockets are closed. */
+void router_abort(struct router *router);
+
+/* ---- for ctl: name NULL means all relays; false if there is no such relay ---- */
+
+bool router_pause(struct router *router, const char *relay) MUST_CHECK; /* nothing new starts; it waits */
+bool router_resume(struct router *router, const char *relay) MUST_CHECK;
+bool router_drain(struct router *router, const char *relay) MUST_CHECK; /* pause, and close each connection when free */
+bool router_reconnect(struct router *router, const char *relay) MUST_CHECK; /* replace each connection when free */
+
+struct pool_view {
+	const char *relay;
+	const char *account;
+	const char *state;  /* "up", "unknown", "down", "paused", "draining", "retiring" */
+	const char *mode;   /* "lockstep", "classic" or "overlap" */
+	const char *reason; /* why it is down; NULL */
+	usec_t retry_in;    /* until the next attempt; -1 if none is pending */
+	unsigned max_connections, opening, idle, busy, closing, lingering; /* now; their sum never exceeds the cap */
+	unsigned account_sockets, account_max;
+	unsigned waiting;                                                     /* transactions */
+	usec_t oldest_wait;                                                   /* 0 if none waits */
+	unsigned long transactions, reused, replayed, opened, closed, failed; /* since the start */
+	const struct capabilities *announced;                                 /* NULL if not known */
+};
+typedef void pool_view_fn(const struct pool_view *view, void *arg);
+void router_each_pool(const struct router *router, pool_view_fn *fn, void *arg);
+
+struct connection_view {
+	const char *relay;
+	unsigned id;
+	const char *host; /* "name[address]:port" */
+	const char *state;
+	const char *waits_for; /* a stage's name, or "-" */
+	usec_t age;            /* since connect() */
+	usec_t since;          /* in this state, or waiting for this reply */
+	unsigned uses;         /* transactions begun */
+	unsigned in_flight;    /* transactions now */
+	const char *tls;       /* "TLSv1.3 …" or "-" */
+	usec_t round_trip;     /* -1 not known */
+};
+typedef void connection_view_fn(const struct connection_view *view, void *arg);
+void router_each_connection(const struct router *router, connection_view_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * OAuth 2 access tokens for XOAUTH2 and OAUTHBEARER, from a file or a command's output, kept until shortly before they
+ * expire. Called by the pool before it opens a connection; reading happens off the loop; never logs a token.
+ *
+ * The text is the bare token, or the JSON of RFC 6749 §5.1 with access_token and expires_in (seconds) or, as some
+ * helpers write, expires_at (Unix time). A bare token that is a JWT expires by its own "exp"; another one is read
+ * again after 300 s.
+ */
+#ifndef RELAY_TOKEN_H
+#define RELAY_TOKEN_H
+
+#include "relaypool.h"
+
+struct token_source;
+/* `token` is borrowed for the call, NULL with `error` if there is none. */
+typedef void token_done_fn(const char *token, const char *error, void *arg);
+
+struct token_source *token_source_create(const struct relay_conf *relay);
+void token_source_free(struct token_source *source); /* pending requests are never answered */
+/* done() is called once from the loop, never from inside this call; a token that expires within 60 s is renewed first. */
+void token_get(struct token_source *source, token_done_fn *done, void *arg);
+void token_cancel(struct token_source *source, void *arg); /* forgets requests with this arg */
+/* The relay refused the token: the next token_get() reads it anew. */
+void token_refused(struct token_source *source);
+
+#endif

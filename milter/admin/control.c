@@ -1,0 +1,2 @@
+/* control */
+#include "relaypool.h"

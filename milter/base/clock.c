@@ -1,0 +1,2 @@
+/* clock */
+#include "relaypool.h"

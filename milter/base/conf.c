@@ -1,0 +1,2 @@
+/* conf */
+#include "relaypool.h"

@@ -1,0 +1,2 @@
+/* log */
+#include "relaypool.h"

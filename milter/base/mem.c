@@ -1,0 +1,2 @@
+/* mem */
+#include "relaypool.h"

@@ -1,0 +1,2 @@
+/* publish */
+#include "relaypool.h"

@@ -1,0 +1,2 @@
+/* rate */
+#include "relaypool.h"

@@ -1,0 +1,2 @@
+/* resolve */
+#include "relaypool.h"

@@ -1,0 +1,2 @@
+/* spool */
+#include "relaypool.h"

@@ -1,0 +1,2 @@
+/* tls */
+#include "relaypool.h"

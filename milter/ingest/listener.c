@@ -1,0 +1,2 @@
+/* listener */
+#include "relaypool.h"

@@ -1,0 +1,2 @@
+/* message */
+#include "relaypool.h"

@@ -1,0 +1,2 @@
+/* session */
+#include "relaypool.h"

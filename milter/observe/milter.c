@@ -1,0 +1,2 @@
+/* milter */
+#include "relaypool.h"

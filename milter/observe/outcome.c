@@ -1,0 +1,2 @@
+/* outcome */
+#include "relaypool.h"

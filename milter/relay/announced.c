@@ -1,0 +1,2 @@
+/* announced */
+#include "relaypool.h"

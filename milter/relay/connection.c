@@ -1,0 +1,2 @@
+/* connection */
+#include "relaypool.h"

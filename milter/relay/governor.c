@@ -1,0 +1,2 @@
+/* governor */
+#include "relaypool.h"

@@ -1,0 +1,2 @@
+/* pipeline */
+#include "relaypool.h"

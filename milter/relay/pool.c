@@ -1,0 +1,2 @@
+/* pool */
+#include "relaypool.h"

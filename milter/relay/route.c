@@ -1,0 +1,2 @@
+/* route */
+#include "relaypool.h"

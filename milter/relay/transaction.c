@@ -1,0 +1,2 @@
+/* transaction */
+#include "relaypool.h"

@@ -1,0 +1,2 @@
+/* trouble */
+#include "relaypool.h"

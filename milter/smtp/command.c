@@ -1,0 +1,2 @@
+/* command */
+#include "relaypool.h"

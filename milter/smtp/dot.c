@@ -1,0 +1,2 @@
+/* dot */
+#include "relaypool.h"

@@ -1,0 +1,2 @@
+/* ehlo */
+#include "relaypool.h"

@@ -1,0 +1,2 @@
+/* envelope */
+#include "relaypool.h"

@@ -1,0 +1,2 @@
+/* tag */
+#include "relaypool.h"

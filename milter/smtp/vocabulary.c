@@ -1,0 +1,2 @@
+/* vocabulary */
+#include "relaypool.h"
