@@ -13,13 +13,17 @@ struct event_base;
 
 /* Creates the loop for the calling thread and connects the clock to it. False (errno) if the system refuses. */
 bool loop_create(void) MUST_CHECK;
+/*
+ * Calls done() for offloaded work that has ended or ends within a second; leaves alone what is stuck. What was posted
+ * and not yet called is dropped.
+ */
 void loop_free(void);
 struct event_base *loop_base(void); /* borrowed */
 
-/* Runs until loop_stop(). */
+/* Runs until loop_stop(), which is called on the loop thread from within it. */
 void loop_run(void);
 void loop_stop(void);
-/* Tests: handles what is ready and what is due, until nothing is. Never sleeps. */
+/* Tests: handles what is ready and what is due, until nothing is. Waits for offloaded work and for nothing else. */
 void loop_settle(void);
 
 /* From any thread: calls fn(arg) on the loop thread soon. Never waits; false if the bounded queue is full. */

@@ -1,4 +1,18 @@
+/* Runs the unit tests of the room base. CK_RUN_SUITE=clock runs those of one module. */
+#include <stdlib.h>
+
+#include "check_base.h"
+
 int main(void)
 {
-	return 0;
+	SRunner *runner = srunner_create(clock_suite());
+	srunner_add_suite(runner, log_suite());
+	srunner_add_suite(runner, loop_suite());
+	srunner_add_suite(runner, mem_suite());
+	srunner_add_suite(runner, publish_suite());
+	srunner_add_suite(runner, rate_suite());
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

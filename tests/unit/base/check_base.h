@@ -1,0 +1,14 @@
+/* The suites of the room base, one for each module; check_base.c runs them all. */
+#ifndef TESTS_UNIT_BASE_CHECK_BASE_H
+#define TESTS_UNIT_BASE_CHECK_BASE_H
+
+#include <check.h>
+
+Suite *clock_suite(void);
+Suite *log_suite(void);
+Suite *loop_suite(void);
+Suite *mem_suite(void);
+Suite *publish_suite(void);
+Suite *rate_suite(void);
+
+#endif
