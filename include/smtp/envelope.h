@@ -7,7 +7,7 @@
 
 #include "relaypool.h"
 
-/* An empty message with one reference, for a session that holds `conf` (counted). sender is NULL until set. */
+/* An empty message with one reference; it holds `conf` too. sender and params are NULL until the session sets them. */
 struct message *message_create(struct conf *conf);
 struct message *message_ref(struct message *message);
 /* The last reference frees envelope, verdicts and body. Sets the pointer to NULL. */
