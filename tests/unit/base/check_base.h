@@ -10,5 +10,6 @@ Suite *loop_suite(void);
 Suite *mem_suite(void);
 Suite *publish_suite(void);
 Suite *rate_suite(void);
+Suite *spool_suite(void);
 
 #endif

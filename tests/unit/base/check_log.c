@@ -280,8 +280,12 @@ Suite *log_suite(void)
 	tcase_add_test(ring, closing_writes_what_is_left);
 	tcase_add_test(ring, dropped_lines_are_counted_and_reported_in_their_place);
 	tcase_add_test(ring, a_report_stands_before_the_line_that_follows_the_gap);
-	tcase_add_test(ring, closing_does_not_wait_for_a_dead_syslog);
 	tcase_add_test(ring, any_thread_may_log_even_while_the_log_is_closed);
 	suite_add_tcase(suite, ring);
+	TCase *stuck = tcase_create("stuck"); /* the socket is left to the thread that is stuck in it */
+	tcase_set_timeout(stuck, 60);
+	tcase_add_checked_fixture(stuck, sockets_open, NULL);
+	tcase_add_test(stuck, closing_does_not_wait_for_a_dead_syslog);
+	suite_add_tcase(suite, stuck);
 	return suite;
 }
