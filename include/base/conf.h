@@ -28,6 +28,7 @@ struct relay_conf {
 	char *name;
 	struct host_port *hosts; /* in order of preference */
 	size_t host_count;
+	uint16_t port; /* of hosts without their own */
 	enum tls_mode tls;
 	bool tls_verify;
 	char *tls_ca_file; /* NULL: the system's store */
@@ -38,6 +39,7 @@ struct relay_conf {
 	char *token_command;
 	char **auth; /* mechanisms allowed, in order of preference */
 	size_t auth_count;
+	bool allow_cleartext_auth; /* with TLS_NONE the secret goes in clear all the same */
 	char *account; /* relays of one account share its caps; default: username@host, or host */
 	unsigned max_connections;
 	unsigned min_connections;

@@ -1,0 +1,21 @@
+/*
+ * Small regular files read whole: relaypool.conf, passwords, tokens. May be called from any thread; blocks as long as
+ * the disk does. Never follows a name into a device or a pipe.
+ */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include "relaypool.h"
+
+enum file_kind {
+	FILE_PLAIN = 0, /* anybody may read it */
+	FILE_SECRET     /* refused if everybody may read or write it */
+};
+
+/*
+ * The text of a regular file of at most `limit` octets, none of them NUL, terminated; free it, or give it to
+ * mem_free_secret(). NULL with the reason in `error`: "cannot open /x: Permission denied" and the like, what to do included.
+ */
+char *file_read(const char *path, enum file_kind kind, size_t limit, char *error, size_t error_size) MUST_CHECK;
+
+#endif
