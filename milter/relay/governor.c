@@ -1,2 +1,96 @@
-/* governor */
-#include "relaypool.h"
+/*
+ * Accounts: the hard cap on sockets, shared by pools. Asked by pools; never opens or closes anything itself.
+ */
+#include "relay/governor.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "relay/pool.h"
+
+static struct pool *pool_of(struct list *node)
+{
+	return LIST_ENTRY_OF(node, struct pool, account_node);
+}
+
+static void on_waited(void *arg)
+{
+	account_slot_free(arg);
+}
+
+struct account *account_get(struct list *accounts, const char *name, bool unclean)
+{
+	LIST_EACH (node, next, accounts) {
+		struct account *known = LIST_ENTRY_OF(node, struct account, node);
+		if (strcmp(known->name, name) == 0)
+			return known;
+	}
+	struct account *account = mem_alloc(sizeof(*account));
+	list_init(&account->pools);
+	account->name = mem_strdup(name);
+	timer_init(&account->wait, "slots after an unclean start", on_waited, account);
+	if (unclean) {
+		account->not_before = clock_now() + GOVERNOR_UNCLEAN_WAIT;
+		timer_arm(&account->wait, GOVERNOR_UNCLEAN_WAIT);
+	}
+	list_append(accounts, &account->node);
+	return account;
+}
+
+void account_release(struct account *account)
+{
+	if (!list_empty(&account->pools))
+		return;
+	timer_cancel(&account->wait);
+	list_remove(&account->node);
+	free(account->name);
+	free(account);
+}
+
+unsigned account_sockets(const struct account *account)
+{
+	unsigned sockets = 0;
+	for (struct list *n = account->pools.next; n != &account->pools; n = n->next)
+		sockets += pool_sockets(pool_of(n));
+	return sockets;
+}
+
+unsigned account_max(const struct account *account)
+{
+	unsigned max = UINT_MAX;
+	for (struct list *n = account->pools.next; n != &account->pools; n = n->next) {
+		const struct pool *pool = pool_of(n);
+		if (!(pool->hold & HOLD_RETIRED) && pool->relay->max_connections < max)
+			max = pool->relay->max_connections;
+	}
+	return max == UINT_MAX ? 0 : max;
+}
+
+bool account_may_open(const struct account *account)
+{
+	return clock_now() >= account->not_before && account_sockets(account) < account_max(account);
+}
+
+bool account_make_room(struct account *account, const struct pool *pool)
+{
+	LIST_EACH (node, next, &account->pools) {
+		struct pool *other = pool_of(node);
+		if (other != pool && pool_give_up_idle(other))
+			return true;
+	}
+	return false;
+}
+
+void account_slot_free(struct account *account)
+{
+	/* The one served longest ago looks first next time. */
+	if (!list_empty(&account->pools)) {
+		struct list *first = account->pools.next;
+		list_remove(first);
+		list_append(&account->pools, first);
+	}
+	LIST_EACH (node, next, &account->pools)
+		pool_dispatch_soon(pool_of(node));
+}

@@ -1,2 +1,663 @@
-/* pool */
-#include "relaypool.h"
+/*
+ * The pool of one relay: gives waiting transactions to connections, opens and retires connections, backs off.
+ * Driven by its connections, by the clock and by the router. Never decides what becomes of a message.
+ */
+#include "relay/pool.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/publish.h"
+#include "smtp/reply.h"
+
+#define POOL_LOST_MAX 5 /* so many transactions in a row lost with their connection count as one failure */
+
+static unsigned connection_numbers; /* connections are numbered through the daemon's life */
+
+static void on_dispatch(void *arg);
+static void on_retry(void *arg);
+static const struct connection_owner callbacks;
+
+/* ---- life ---- */
+
+static enum pipeline_mode configured_mode(const struct relay_conf *relay)
+{
+	return relay->streaming == STREAMING_OFF ? MODE_CLASSIC : MODE_OVERLAP;
+}
+
+static void configure(struct pool *pool, const struct relay_conf *relay)
+{
+	char error[NET_ERROR_SIZE];
+	pool->conf = conf_ref(relay->conf);
+	pool->relay = relay;
+	pool->mode = configured_mode(relay);
+	rate_set(&pool->rate, relay->rate, relay->rate > 1 ? (unsigned)relay->rate : 1);
+	if (relay->tls != TLS_NONE) {
+		pool->tls = tls_context_create(relay->tls_verify, relay->tls_ca_file, error, sizeof(error));
+		if (pool->tls == NULL)
+			pool->down = reply_local(LOCAL_RELAY_DOWN, 451, "4.7.5", "TLS cannot be set up: %s", error);
+	}
+	if (relay->token_file != NULL || relay->token_command != NULL)
+		pool->token = token_source_create(relay);
+}
+
+static void join_account(struct pool *pool, struct account *account)
+{
+	pool->account = account;
+	list_append(&account->pools, &pool->account_node);
+}
+
+static void leave_account(struct pool *pool)
+{
+	list_remove(&pool->account_node);
+	account_release(pool->account);
+	pool->account = NULL;
+}
+
+struct pool *pool_create(const struct relay_conf *relay, struct account *account, const struct pool_owner *owner)
+{
+	struct pool *pool = mem_alloc(sizeof(*pool));
+	struct list *lists[] = {&pool->node, &pool->account_node, &pool->opening,   &pool->idle,
+				&pool->busy, &pool->closing,      &pool->lingering, &pool->waiting};
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		list_init(lists[i]);
+	pool->owner = owner;
+	timer_init(&pool->dispatch, "dispatch", on_dispatch, pool);
+	timer_init(&pool->retry, "connect back-off", on_retry, pool);
+	timer_init(&pool->paced, "rate", on_dispatch, pool);
+	join_account(pool, account);
+	configure(pool, relay);
+	pool_dispatch_soon(pool);
+	return pool;
+}
+
+static void destroy_all(struct list *list)
+{
+	while (!list_empty(list))
+		connection_destroy(connection_of_node(list->next));
+}
+
+void pool_free(struct pool *pool)
+{
+	pool->hold |= HOLD_STOPPED;
+	struct list *lists[] = {&pool->opening, &pool->idle, &pool->busy, &pool->closing, &pool->lingering};
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		destroy_all(lists[i]);
+	struct reply *stopping = reply_local(LOCAL_SHUTDOWN, 451, "4.3.2", "relaypoold is stopping");
+	pool_cancel_waiting(pool, stopping);
+	reply_unref(&stopping);
+	timer_cancel(&pool->dispatch);
+	timer_cancel(&pool->retry);
+	timer_cancel(&pool->paced);
+	list_remove(&pool->node);
+	leave_account(pool);
+	reply_unref(&pool->down);
+	token_source_free(pool->token);
+	tls_context_free(pool->tls);
+	conf_unref(&pool->conf);
+	free(pool);
+}
+
+/* ---- counting: always from the lists ---- */
+
+unsigned pool_sockets(const struct pool *pool)
+{
+	return (unsigned)(list_count(&pool->opening) + list_count(&pool->idle) + list_count(&pool->busy) +
+			  list_count(&pool->closing) + list_count(&pool->lingering));
+}
+
+unsigned pool_in_flight(const struct pool *pool)
+{
+	size_t in_flight = 0;
+	for (struct list *n = pool->busy.next; n != &pool->busy; n = n->next)
+		in_flight += connection_in_flight(connection_of_node(n));
+	return (unsigned)in_flight;
+}
+
+bool pool_quiet(const struct pool *pool)
+{
+	return list_empty(&pool->waiting) && pool_sockets(pool) == 0;
+}
+
+bool pool_usable(const struct pool *pool)
+{
+	return pool->hold == 0 && pool->down == NULL;
+}
+
+/* ---- health ---- */
+
+static void tell(struct pool *pool, enum event_kind kind, const struct connection *c, const char *text)
+{
+	struct event event = {
+	    .kind = kind,
+	    .relay = pool->relay->name,
+	    .host = c ? connection_host(c) : "-",
+	    .connection = c ? connection_id(c) : 0,
+	    .use = c ? connection_uses(c) : 0,
+	    .text = text,
+	    .took = kind == EVENT_CONNECTION_OPENED ? connection_ready_at(c) - connection_created(c) : 0,
+	};
+	publish(&event);
+}
+
+/* The list is emptied first: what is told to the router may bring new ones. */
+static void give_back_waiting(struct pool *pool, struct reply *why, enum transaction_end end)
+{
+	struct list leaving;
+	list_init(&leaving);
+	while (!list_empty(&pool->waiting)) {
+		struct list *node = pool->waiting.next;
+		list_remove(node);
+		list_append(&leaving, node);
+	}
+	while (!list_empty(&leaving)) {
+		struct transaction *t = LIST_ENTRY_OF(leaving.next, struct transaction, node);
+		list_remove(&t->node);
+		reply_unref(&t->local);
+		t->local = reply_ref(why);
+		pool->owner->back(t, end);
+	}
+}
+
+static void go_down(struct pool *pool, struct reply *why)
+{
+	if (pool->down == NULL) {
+		pool->down_since = clock_now();
+		tell(pool, EVENT_RELAY_DOWN, NULL, why->text);
+	}
+	reply_unref(&pool->down);
+	pool->down = reply_ref(why);
+	/* Who waits goes to the next relay of its route, or back to the MTA. */
+	give_back_waiting(pool, why, END_REFUSED);
+}
+
+static void come_up(struct pool *pool)
+{
+	pool->proven = true;
+	pool->failures = 0;
+	timer_cancel(&pool->retry);
+	if (pool->down != NULL)
+		tell(pool, EVENT_RELAY_UP, NULL, NULL);
+	reply_unref(&pool->down);
+}
+
+/*
+ * One more failure in a row: back off, and see whether anything can still be sent. What fails while it backs off
+ * belongs to the same failure.
+ */
+static void count_failure(struct pool *pool, struct reply *why, enum setup_fault fault)
+{
+	if (timer_armed(&pool->retry) || pool->hold & ~(unsigned)HOLD_PAUSED)
+		return;
+	pool->proven = false;
+	pool->failures++;
+	pool->first_host++;
+	pool->known_length = 0;
+	usec_t wait = trouble_backoff(fault, pool->failures);
+	timer_arm(&pool->retry, wait - wait / 4 + (usec_t)(arc4random_uniform(500) * (uint64_t)wait / 1000));
+	bool alive = !list_empty(&pool->idle) || !list_empty(&pool->busy);
+	if (!alive && (fault == FAULT_SETTINGS || pool->failures >= TROUBLE_FAILURES_DOWN))
+		go_down(pool, why);
+}
+
+static void on_retry(void *arg)
+{
+	on_dispatch(arg);
+}
+
+/* ---- what connections tell ---- */
+
+/* The only mover of connections: the list follows from the state. */
+static void pool_move(struct connection *c)
+{
+	struct pool *pool = connection_pool(c);
+	struct list *node = connection_node(c);
+	list_remove(node);
+	switch (connection_state(c)) {
+	case CONNECTION_IDLE:
+		list_prepend(&pool->idle, node);
+		break;
+	case CONNECTION_BUSY:
+		list_append(&pool->busy, node);
+		break;
+	case CONNECTION_QUITTING:
+		list_append(&pool->closing, node);
+		break;
+	case CONNECTION_LINGERING:
+		list_append(&pool->lingering, node);
+		break;
+	case CONNECTION_GONE:
+		break;
+	default:
+		list_append(&pool->opening, node);
+		break;
+	}
+}
+
+static void on_ready(struct connection *c)
+{
+	struct pool *pool = connection_pool(c);
+	pool->opened++;
+	pool->known_length = connection_address(c, &pool->known);
+	come_up(pool);
+	tell(pool, EVENT_CONNECTION_OPENED, c, NULL);
+	pool->owner->announced(pool, connection_announced(c));
+	if (pool->hold & ~(unsigned)HOLD_PAUSED)
+		connection_retire(c);
+	pool_dispatch_soon(pool);
+}
+
+static void on_failed(struct connection *c, enum stage stage, struct reply *why, bool settings)
+{
+	struct pool *pool = connection_pool(c);
+	pool->failed++;
+	tell(pool, EVENT_CONNECTION_FAILED, c, why->text);
+	count_failure(pool, why, trouble_setup(stage, why, settings));
+	pool_dispatch_soon(pool);
+}
+
+static void on_lost(struct connection *c, const char *why)
+{
+	struct pool *pool = connection_pool(c);
+	tell(pool, EVENT_CONNECTION_CLOSED, c, why);
+	pool->closed++;
+	pool_dispatch_soon(pool);
+}
+
+static void on_gone(struct connection *c)
+{
+	struct pool *pool = connection_pool(c);
+	list_remove(connection_node(c));
+	account_slot_free(pool->account);
+	pool_dispatch_soon(pool);
+}
+
+static void on_expired(struct connection *c)
+{
+	struct pool *pool = connection_pool(c);
+	size_t live = list_count(&pool->opening) + list_count(&pool->idle) + list_count(&pool->busy);
+	if (connection_life_over(c) || live > pool->relay->min_connections || pool->hold)
+		connection_retire(c);
+	else
+		connection_keep(c);
+	pool_dispatch_soon(pool);
+}
+
+/* What the end of a transaction says about pipelining at this relay. */
+static void learn_mode(struct pool *pool, const struct transaction *t, enum transaction_end end)
+{
+	if (!t->pipelined || (end != END_CONFUSED && end != END_REPLIED))
+		return;
+	unsigned *count = t->overlapped ? &pool->confused_overlap : &pool->confused_group;
+	*count = end == END_CONFUSED ? *count + 1 : 0;
+	enum pipeline_mode mode = trouble_mode(pool->mode, pool->confused_overlap, pool->confused_group);
+	if (mode == pool->mode)
+		return;
+	log_notice("relay: relay=%s, event=mode, mode=%s->%s (%s)", pool->relay->name, pipeline_mode_names[pool->mode],
+		   pipeline_mode_names[mode], t->last_trouble ? t->last_trouble->text : "confused");
+	pool->mode = mode;
+	pool->mode_until = clock_now() + TROUBLE_MODE_KEPT;
+}
+
+static void on_back(struct connection *c, struct transaction *t, enum transaction_end end)
+{
+	struct pool *pool = connection_pool(c);
+	learn_mode(pool, t, end);
+	if (end == END_REPLIED)
+		pool->lost_in_row = 0;
+	else if ((end == END_UNSENT || end == END_CONFUSED) && !t->stale)
+		pool->lost_in_row++;
+	/* A relay that takes connections and then fails is no better than one that takes none. */
+	if (pool->lost_in_row >= POOL_LOST_MAX && t->last_trouble != NULL) {
+		pool->lost_in_row = 0;
+		count_failure(pool, t->last_trouble, FAULT_PASSING);
+	}
+	pool->owner->back(t, end);
+	pool_dispatch_soon(pool);
+}
+
+/* ---- giving and opening ---- */
+
+static void account_times(struct transaction *t, const struct connection *c)
+{
+	usec_t now = clock_now();
+	usec_t wait = now - t->queued;
+	usec_t ready = connection_ready_at(c);
+	if (connection_uses(c) == 1 && ready >= t->queued) { /* it was set up while this one waited */
+		usec_t from = connection_created(c) > t->queued ? connection_created(c) : t->queued;
+		t->setup = (t->setup < 0 ? 0 : t->setup) + ready - from;
+		wait -= ready - from;
+	}
+	t->waited += wait;
+}
+
+static void give(struct pool *pool, struct connection *c, struct transaction *t)
+{
+	list_remove(&t->node);
+	struct reply *unfit = transaction_unfit(t, connection_announced(c));
+	if (unfit != NULL) {
+		reply_unref(&t->local);
+		t->local = unfit;
+		pool->owner->back(t, END_REFUSED);
+		return;
+	}
+	pool->transactions++;
+	if (connection_uses(c) > 0)
+		pool->reused++;
+	t->connection = c;
+	connection_take(c, t);
+	account_times(t, c);
+}
+
+/* An idle connection, the one used last; or the least loaded busy one that may take one more. */
+static struct connection *find_room(struct pool *pool)
+{
+	LIST_EACH (node, next, &pool->idle)
+		if (connection_has_room(connection_of_node(node)))
+			return connection_of_node(node);
+	struct connection *best = NULL;
+	LIST_EACH (busy, next_busy, &pool->busy) {
+		struct connection *c = connection_of_node(busy);
+		if (connection_has_room(c) && (best == NULL || connection_load(c) < connection_load(best)))
+			best = c;
+	}
+	return best;
+}
+
+static bool paced(struct pool *pool)
+{
+	if (timer_armed(&pool->paced))
+		return true;
+	usec_t wait = rate_take(&pool->rate, clock_now());
+	if (wait > 0)
+		timer_arm(&pool->paced, wait);
+	return wait > 0;
+}
+
+static void give_waiting(struct pool *pool)
+{
+	struct connection *c;
+	if (pool->hold)
+		return;
+	while (!list_empty(&pool->waiting) && (c = find_room(pool)) != NULL && !paced(pool))
+		give(pool, c, LIST_ENTRY_OF(pool->waiting.next, struct transaction, node));
+}
+
+static void on_room(struct connection *c)
+{
+	struct pool *pool = connection_pool(c);
+	if (!list_empty(&pool->waiting))
+		give_waiting(pool);
+}
+
+/* How many more connections are wanted: for who waits, for who is about to lose his, and to keep the warm ones. */
+static size_t wanted(const struct pool *pool)
+{
+	size_t live = list_count(&pool->opening) + list_count(&pool->idle) + list_count(&pool->busy);
+	size_t missing = live < pool->relay->min_connections ? pool->relay->min_connections - live : 0;
+	size_t leaving = 0, spare = list_count(&pool->opening) + list_count(&pool->idle);
+	for (struct list *n = pool->busy.next; n != &pool->busy; n = n->next)
+		leaving += connection_last_use(connection_of_node(n)) || connection_life_over(connection_of_node(n));
+	size_t demand = list_count(&pool->waiting) + leaving;
+	size_t short_of = demand > spare ? demand - spare : 0;
+	return short_of > missing ? short_of : missing;
+}
+
+static void open_one(struct pool *pool)
+{
+	struct connection_settings settings = {
+	    .relay = pool->relay,
+	    .owner = &callbacks,
+	    .pool = pool,
+	    .tls = pool->tls,
+	    .token = pool->token,
+	    .id = ++connection_numbers,
+	    .first_host = pool->first_host,
+	    .known = pool->known,
+	    .known_length = pool->known_length,
+	    .mode = pool->mode,
+	};
+	(void)connection_create(&settings);
+}
+
+static bool may_open(const struct pool *pool)
+{
+	if (pool->hold || timer_armed(&pool->retry) || (pool->relay->tls != TLS_NONE && pool->tls == NULL))
+		return false;
+	/* After a failure one trial at a time. */
+	return pool->failures == 0 || list_empty(&pool->opening);
+}
+
+static void open_wanted(struct pool *pool)
+{
+	/* A relay that is down is tried whenever its back-off ends, whether mail waits or not. */
+	size_t want = pool->down != NULL ? list_empty(&pool->opening) : wanted(pool);
+	while (want-- > 0 && may_open(pool)) {
+		if (!account_may_open(pool->account)) {
+			if (!list_empty(&pool->waiting) && list_empty(&pool->closing) && list_empty(&pool->lingering))
+				(void)account_make_room(pool->account, pool);
+			return;
+		}
+		open_one(pool);
+	}
+}
+
+/* More sockets than the cap allows after a reload: idle ones go. */
+static void shrink(struct pool *pool)
+{
+	if (account_sockets(pool->account) > account_max(pool->account) && !list_empty(&pool->idle) &&
+	    list_empty(&pool->closing))
+		connection_retire(connection_of_node(pool->idle.prev));
+}
+
+static void on_dispatch(void *arg)
+{
+	struct pool *pool = arg;
+	if (pool->mode_until > 0 && clock_now() >= pool->mode_until) {
+		pool->mode = configured_mode(pool->relay);
+		pool->mode_until = 0;
+		pool->confused_group = pool->confused_overlap = 0;
+	}
+	give_waiting(pool);
+	open_wanted(pool);
+	shrink(pool);
+	if ((pool->hold & (HOLD_STOPPED | HOLD_RETIRED)) && pool_quiet(pool))
+		pool->owner->empty(pool);
+}
+
+void pool_dispatch_soon(struct pool *pool)
+{
+	if (!timer_armed(&pool->dispatch))
+		timer_arm(&pool->dispatch, 0);
+}
+
+/* ---- what the router asks ---- */
+
+void pool_submit(struct pool *pool, struct transaction *t, bool again)
+{
+	assert(list_empty(&t->node));
+	t->pool = pool;
+	t->connection = NULL;
+	pool->last_mail = clock_now();
+	t->queued = clock_now();
+	if (again)
+		list_prepend(&pool->waiting, &t->node);
+	else
+		list_append(&pool->waiting, &t->node);
+	pool->replayed += again;
+	pool_dispatch_soon(pool);
+}
+
+void pool_withdraw(struct pool *pool, struct transaction *t)
+{
+	if (t->connection != NULL) {
+		connection_withdraw(t->connection, t);
+		return;
+	}
+	list_remove(&t->node);
+	pool->owner->back(t, END_WITHDRAWN);
+}
+
+void pool_expire(struct pool *pool, struct transaction *t)
+{
+	(void)pool;
+	assert(t->connection != NULL);
+	connection_abort(t->connection, "closed, the message's deadline has passed");
+}
+
+void pool_cancel_waiting(struct pool *pool, struct reply *reply)
+{
+	give_back_waiting(pool, reply, END_CANCELLED);
+}
+
+static void retire_list(struct list *list)
+{
+	LIST_EACH (node, next, list)
+		connection_retire(connection_of_node(node));
+}
+
+static void retire_all(struct pool *pool)
+{
+	retire_list(&pool->opening);
+	retire_list(&pool->idle);
+	retire_list(&pool->busy);
+}
+
+void pool_hold(struct pool *pool, enum pool_hold why)
+{
+	pool->hold |= why;
+	if (why != HOLD_PAUSED)
+		retire_all(pool);
+	if (why == HOLD_STOPPED)
+		LIST_EACH (node, next, &pool->opening)
+			connection_abort(connection_of_node(node), "relaypoold is stopping");
+	pool_dispatch_soon(pool);
+}
+
+void pool_unhold(struct pool *pool, unsigned why)
+{
+	pool->hold &= ~why;
+	pool_dispatch_soon(pool);
+}
+
+void pool_reconnect(struct pool *pool)
+{
+	retire_all(pool);
+	timer_cancel(&pool->retry);
+	pool->failures = 0;
+	reply_unref(&pool->down);
+	pool_dispatch_soon(pool);
+}
+
+bool pool_give_up_idle(struct pool *pool)
+{
+	if (list_empty(&pool->idle) || !list_empty(&pool->waiting))
+		return false;
+	connection_retire(connection_of_node(pool->idle.prev));
+	return true;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* What makes two connections interchangeable: endpoint, account, credentials, TLS level and name, life. */
+static bool same_connections(const struct relay_conf *a, const struct relay_conf *b)
+{
+	if (a->host_count != b->host_count || a->tls != b->tls || a->tls_verify != b->tls_verify ||
+	    a->max_messages != b->max_messages || a->max_age != b->max_age || a->idle_timeout != b->idle_timeout ||
+	    a->streaming != b->streaming || a->auth_count != b->auth_count ||
+	    memcmp(a->timeouts, b->timeouts, sizeof(a->timeouts)) != 0)
+		return false;
+	for (size_t i = 0; i < a->host_count; i++)
+		if (strcmp(a->hosts[i].host, b->hosts[i].host) != 0 || a->hosts[i].port != b->hosts[i].port)
+			return false;
+	for (size_t i = 0; i < a->auth_count; i++)
+		if (strcmp(a->auth[i], b->auth[i]) != 0)
+			return false;
+	return same_text(a->username, b->username) && same_text(a->password, b->password) &&
+	       same_text(a->tls_ca_file, b->tls_ca_file) && same_text(a->token_file, b->token_file) &&
+	       same_text(a->token_command, b->token_command) && same_text(a->account, b->account) &&
+	       same_text(a->conf->hostname, b->conf->hostname);
+}
+
+bool pool_reconfigure(struct pool *pool, const struct relay_conf *relay)
+{
+	if (!same_connections(pool->relay, relay))
+		return false;
+	struct conf *old = pool->conf;
+	pool->conf = conf_ref(relay->conf);
+	pool->relay = relay;
+	conf_unref(&old);
+	rate_set(&pool->rate, relay->rate, relay->rate > 1 ? (unsigned)relay->rate : 1);
+	account_slot_free(pool->account); /* the cap may have grown, or shrunk */
+	return true;
+}
+
+void pool_each_connection(const struct pool *pool, connection_view_fn *fn, void *arg)
+{
+	const struct list *lists[] = {&pool->busy, &pool->idle, &pool->opening, &pool->closing, &pool->lingering};
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		for (struct list *n = lists[i]->next; n != lists[i]; n = n->next) {
+			struct connection_view view;
+			char tls[128];
+			connection_view(connection_of_node(n), &view, tls, sizeof(tls));
+			fn(&view, arg);
+		}
+}
+
+static const char *state_name(const struct pool *pool)
+{
+	if (pool->hold & HOLD_RETIRED)
+		return "retiring";
+	if (pool->hold & (HOLD_DRAINED | HOLD_STOPPED))
+		return "draining";
+	if (pool->hold & HOLD_PAUSED)
+		return "paused";
+	if (pool->down != NULL)
+		return "down";
+	return pool->proven ? "up" : "unknown";
+}
+
+void pool_view(const struct pool *pool, struct pool_view *view)
+{
+	memset(view, 0, sizeof(*view));
+	view->relay = pool->relay->name;
+	view->account = pool->account->name;
+	view->state = state_name(pool);
+	view->mode = pipeline_mode_names[pool->mode];
+	view->reason = pool->down ? pool->down->text : NULL;
+	view->retry_in = timer_armed(&pool->retry) ? pool->retry.due - clock_now() : -1;
+	view->max_connections = pool->relay->max_connections;
+	view->opening = (unsigned)list_count(&pool->opening);
+	view->idle = (unsigned)list_count(&pool->idle);
+	view->busy = (unsigned)list_count(&pool->busy);
+	view->closing = (unsigned)list_count(&pool->closing);
+	view->lingering = (unsigned)list_count(&pool->lingering);
+	view->account_sockets = account_sockets(pool->account);
+	view->account_max = account_max(pool->account);
+	view->waiting = (unsigned)list_count(&pool->waiting);
+	if (!list_empty(&pool->waiting))
+		view->oldest_wait = clock_now() - LIST_ENTRY_OF(pool->waiting.next, struct transaction, node)->queued;
+	view->transactions = pool->transactions;
+	view->reused = pool->reused;
+	view->replayed = pool->replayed;
+	view->opened = pool->opened;
+	view->closed = pool->closed;
+	view->failed = pool->failed;
+}
+
+static const struct connection_owner callbacks = {
+    .moved = pool_move,
+    .ready = on_ready,
+    .room = on_room,
+    .failed = on_failed,
+    .lost = on_lost,
+    .back = on_back,
+    .expired = on_expired,
+    .gone = on_gone,
+};

@@ -1,2 +1,276 @@
-/* route */
-#include "relaypool.h"
+/*
+ * The router: owns pools, accounts and deliveries, and is the relay room's only door. Called by ingest, admin and
+ * main. What becomes of a message is delivery.c's matter, what becomes of a connection pool.c's.
+ */
+#include "relay/route.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/conf.h"
+#include "base/mem.h"
+#include "relay/announced.h"
+#include "relay/delivery.h"
+#include "relay/pool.h"
+#include "smtp/reply.h"
+
+struct router {
+	struct delivery_router base; /* first: pools and deliveries get to it */
+	struct conf *conf;           /* held */
+	struct list accounts;
+	struct announced *announced;
+	struct timer tick;   /* once a second while there is mail: shares */
+	struct timer finish; /* tells main that all is over, from the loop */
+	void (*done)(void *arg);
+	void *done_arg;
+};
+
+static const struct pool_owner callbacks;
+static struct router *the_router; /* pools tell it what they announce; there is one for each process */
+
+static struct router *router_of(struct delivery_router *base)
+{
+	return LIST_ENTRY_OF(base, struct router, base);
+}
+
+static struct pool *pool_of(struct list *node)
+{
+	return LIST_ENTRY_OF(node, struct pool, node);
+}
+
+/* The pool of a relay that takes transactions: retired ones only bring theirs to an end. */
+static struct pool *live_pool(struct delivery_router *base, const char *relay)
+{
+	LIST_EACH (node, next, &base->pools) {
+		struct pool *pool = pool_of(node);
+		if (!(pool->hold & HOLD_RETIRED) && strcmp(pool->relay->name, relay) == 0)
+			return pool;
+	}
+	return NULL;
+}
+
+static void add_pool(struct router *router, const struct relay_conf *relay, bool unclean)
+{
+	struct account *account = account_get(&router->accounts, relay->account, unclean);
+	struct pool *pool = pool_create(relay, account, &callbacks);
+	const struct capabilities *caps = announced_get(router->announced, relay->name);
+	pool->recipients_max = caps ? caps->rcpt_max : 0;
+	list_append(&router->base.pools, &pool->node);
+}
+
+static void on_finish(void *arg)
+{
+	struct router *router = arg;
+	router->done(router->done_arg);
+}
+
+static void on_tick(void *arg)
+{
+	struct router *router = arg;
+	unsigned now = (unsigned)list_count(&router->base.deliveries);
+	if (now < router->base.peak) /* forgotten slowly: half in a minute or so */
+		router->base.peak -= 1 + (router->base.peak - now) / 90;
+	LIST_EACH (node, next, &router->base.pools)
+		delivery_share(&router->base, pool_of(node));
+	if (!list_empty(&router->base.deliveries))
+		timer_arm(&router->tick, USEC_PER_SEC);
+}
+
+struct router *router_create(struct conf *conf, bool unclean)
+{
+	struct router *router = mem_alloc(sizeof(*router));
+	list_init(&router->base.pools);
+	list_init(&router->base.deliveries);
+	list_init(&router->accounts);
+	router->base.pool = live_pool;
+	router->conf = conf_ref(conf);
+	router->announced = announced_create(conf->spool_directory);
+	timer_init(&router->tick, "shares", on_tick, router);
+	timer_init(&router->finish, "all is over", on_finish, router);
+	the_router = router;
+	for (size_t i = 0; i < conf->relay_count; i++)
+		add_pool(router, &conf->relays[i], unclean);
+	return router;
+}
+
+void router_free(struct router *router)
+{
+	router->base.stopping = true;
+	while (!list_empty(&router->base.pools))
+		pool_free(pool_of(router->base.pools.next));
+	timer_cancel(&router->tick);
+	timer_cancel(&router->finish);
+	announced_free(router->announced);
+	conf_unref(&router->conf);
+	the_router = NULL;
+	free(router);
+}
+
+static void retire(struct pool *pool)
+{
+	pool_hold(pool, HOLD_RETIRED);
+}
+
+void router_reload(struct router *router, struct conf *conf)
+{
+	struct conf *old = router->conf;
+	router->conf = conf_ref(conf);
+	LIST_EACH (node, next, &router->base.pools) {
+		struct pool *pool = pool_of(node);
+		const struct relay_conf *relay = conf_relay(conf, pool->relay->name);
+		if (pool->hold & HOLD_RETIRED)
+			continue;
+		if (relay == NULL || !pool_reconfigure(pool, relay))
+			retire(pool);
+	}
+	for (size_t i = 0; i < conf->relay_count; i++)
+		if (live_pool(&router->base, conf->relays[i].name) == NULL)
+			add_pool(router, &conf->relays[i], false);
+	LIST_EACH (again, next_again, &router->base.pools)
+		if (pool_of(again)->hold & HOLD_RETIRED)
+			delivery_resubmit(pool_of(again));
+	conf_unref(&old);
+}
+
+void router_take(struct router *router, struct message *message)
+{
+	delivery_begin(&router->base, message);
+	if (!timer_armed(&router->tick))
+		timer_arm(&router->tick, USEC_PER_SEC);
+}
+
+void router_abandon(struct router *router, struct message *message)
+{
+	delivery_abandon(&router->base, message);
+}
+
+void router_offer(const struct router *router, struct capabilities *out)
+{
+	size_t count = router->conf->relay_count;
+	const struct capabilities **known = mem_array(count, sizeof(*known));
+	for (size_t i = 0; i < count; i++)
+		known[i] = announced_get(router->announced, router->conf->relays[i].name);
+	capabilities_mirror(known, count, out);
+	free(known);
+}
+
+/* ---- the end ---- */
+
+static void finish_if_over(struct router *router)
+{
+	if (!router->base.stopping || router->done == NULL || !list_empty(&router->base.deliveries))
+		return;
+	LIST_EACH (node, next, &router->base.pools)
+		if (!pool_quiet(pool_of(node)))
+			return;
+	if (!timer_armed(&router->finish))
+		timer_arm(&router->finish, 0);
+}
+
+void router_shutdown(struct router *router, void (*done)(void *arg), void *arg)
+{
+	struct reply *stopping = reply_local(LOCAL_SHUTDOWN, 451, "4.3.2", "relaypoold is stopping");
+	router->base.stopping = true;
+	router->done = done;
+	router->done_arg = arg;
+	LIST_EACH (node, next, &router->base.pools) {
+		pool_cancel_waiting(pool_of(node), stopping);
+		pool_hold(pool_of(node), HOLD_STOPPED);
+	}
+	reply_unref(&stopping);
+	finish_if_over(router);
+}
+
+void router_abort(struct router *router)
+{
+	router->base.stopping = true;
+	delivery_abort_all(&router->base);
+}
+
+static void on_pool_empty(struct pool *pool)
+{
+	if (pool->hold & HOLD_RETIRED)
+		pool_free(pool);
+	finish_if_over(the_router);
+}
+
+static void on_announced(struct pool *pool, const struct capabilities *caps)
+{
+	if (caps->rcpt_max > 0)
+		pool->recipients_max = caps->rcpt_max;
+	announced_set(the_router->announced, pool->relay->name, caps);
+}
+
+static const struct pool_owner callbacks = {
+    .back = delivery_back,
+    .announced = on_announced,
+    .empty = on_pool_empty,
+};
+
+/* ---- ctl ---- */
+
+/* Does something to one relay's pool, or to all. False if there is none of that name. */
+static bool each_named(struct router *router, const char *relay, void (*act)(struct pool *pool))
+{
+	bool found = relay == NULL;
+	LIST_EACH (node, next, &router->base.pools) {
+		struct pool *pool = pool_of(node);
+		if ((pool->hold & HOLD_RETIRED) || (relay != NULL && strcmp(pool->relay->name, relay) != 0))
+			continue;
+		found = true;
+		act(pool);
+	}
+	return found;
+}
+
+static void act_pause(struct pool *pool)
+{
+	pool_hold(pool, HOLD_PAUSED);
+}
+
+static void act_resume(struct pool *pool)
+{
+	pool_unhold(pool, HOLD_PAUSED | HOLD_DRAINED);
+}
+
+static void act_drain(struct pool *pool)
+{
+	pool_hold(pool, HOLD_DRAINED);
+}
+
+bool router_pause(struct router *router, const char *relay)
+{
+	return each_named(router, relay, act_pause);
+}
+
+bool router_resume(struct router *router, const char *relay)
+{
+	return each_named(router, relay, act_resume);
+}
+
+bool router_drain(struct router *router, const char *relay)
+{
+	return each_named(router, relay, act_drain);
+}
+
+bool router_reconnect(struct router *router, const char *relay)
+{
+	return each_named(router, relay, pool_reconnect);
+}
+
+void router_each_pool(const struct router *router, pool_view_fn *fn, void *arg)
+{
+	for (const struct list *n = router->base.pools.next; n != &router->base.pools; n = n->next) {
+		struct pool_view view;
+		const struct pool *pool = LIST_ENTRY_OF(n, struct pool, node);
+		pool_view(pool, &view);
+		view.announced = announced_get(router->announced, pool->relay->name);
+		fn(&view, arg);
+	}
+}
+
+void router_each_connection(const struct router *router, connection_view_fn *fn, void *arg)
+{
+	for (const struct list *n = router->base.pools.next; n != &router->base.pools; n = n->next)
+		pool_each_connection(LIST_ENTRY_OF(n, struct pool, node), fn, arg);
+}

@@ -1,2 +1,153 @@
-/* trouble */
-#include "relaypool.h"
+/*
+ * Every disposition of trouble: failure in, decision out. Called by connection, pool and router; never acts.
+ */
+#include "relay/trouble.h"
+
+#include <string.h>
+
+static bool negative(const struct reply *reply)
+{
+	return reply->code >= 400;
+}
+
+/* A refusal that follows from an earlier one of the same group says nothing new. */
+static bool follows_from_refusal(enum command_kind kind, const struct transaction *t)
+{
+	if (kind == COMMAND_MAIL || kind == COMMAND_RSET)
+		return false;
+	if (t->mail_reply != NULL && negative(t->mail_reply))
+		return true;
+	return kind == COMMAND_DATA && transaction_accepted(t) == 0;
+}
+
+static enum reply_worth worth_in_transaction(enum command_kind kind, const struct reply *reply,
+					     const struct transaction *t)
+{
+	/* Accepted although MAIL was refused: the replies have slipped. */
+	if (!negative(reply) && kind != COMMAND_RSET && t->mail_reply != NULL && negative(t->mail_reply))
+		return WORTH_CONFUSED;
+	if (follows_from_refusal(kind, t))
+		return WORTH_REFUSAL;
+	if (!negative(reply))
+		return WORTH_GOOD;
+	if (t->plain)
+		return WORTH_REFUSAL;
+	/* 500 and 503 complain about the way of talking, never about the message. */
+	if (t->pipelined && (reply->code == 500 || reply->code == 503))
+		return WORTH_CONFUSED;
+	/*
+	 * DATA refused for good while recipients were accepted: one reply too many before it would look the same and
+	 * would bounce what the relay takes. Asked once more, command by command.
+	 */
+	if (t->pipelined && kind == COMMAND_DATA && reply->code >= 500)
+		return WORTH_CONFUSED;
+	return WORTH_REFUSAL;
+}
+
+enum reply_worth trouble_reply(enum command_kind kind, const struct reply *reply, const struct transaction *t,
+			       bool early, bool reused_first)
+{
+	if (early)
+		return WORTH_CONFUSED;
+	if (!negative(reply) && !command_allows(kind, reply->code))
+		return WORTH_CONFUSED;
+	if (reused_first && (reply->code == 421 || (reply->code == 451 && strcmp(reply->enhanced, "4.4.2") == 0)))
+		return WORTH_STALE;
+	if (reply->code == 421)
+		return WORTH_CLOSING;
+	if (t == NULL)
+		return negative(reply) ? WORTH_REFUSAL : WORTH_GOOD;
+	return worth_in_transaction(kind, reply, t);
+}
+
+/* The body was refused while it was being written, twice, the second time by itself: that is the relay's verdict. */
+static bool refused_in_the_body(const struct transaction *t)
+{
+	return t->plain && t->final_reply != NULL && negative(t->final_reply) && transaction_accepted(t) > 0;
+}
+
+enum disposition trouble_transaction(struct transaction *t, enum transaction_end end)
+{
+	switch (end) {
+	case END_REPLIED:
+		return DISPOSE_SETTLE;
+	case END_UNKNOWN:
+	case END_CANCELLED:
+		return DISPOSE_DEFER;
+	case END_REFUSED:
+		return DISPOSE_NEXT_RELAY;
+	case END_WITHDRAWN:
+		return DISPOSE_FORGET;
+	case END_CONFUSED:
+		if (refused_in_the_body(t))
+			return DISPOSE_SETTLE;
+		t->plain = true;
+		break;
+	case END_CLOSING:
+	case END_UNSENT:
+		break;
+	}
+	if (!t->stale)
+		t->losses++;
+	return t->losses >= TROUBLE_LOSSES_MAX ? DISPOSE_DEFER : DISPOSE_REPLAY;
+}
+
+struct reply *trouble_defer(const struct transaction *t, enum transaction_end end, const char *relay)
+{
+	char said[512] = "";
+	if (t->local != NULL)
+		return reply_ref(t->local);
+	if (t->last_trouble != NULL)
+		(void)reply_line(t->last_trouble, said, sizeof(said));
+	if (end == END_UNKNOWN)
+		return reply_local(LOCAL_AMBIGUOUS, 451, "4.4.2",
+				   "relay %s may have the message: no reply to the end of data (%s)", relay, said);
+	if (end == END_CONFUSED)
+		return reply_local(LOCAL_PROTOCOL, 451, "4.5.0", "relay %s does not speak SMTP: %s", relay, said);
+	return reply_local(LOCAL_CONNECTION, 451, "4.4.2", "relay %s: connection lost %u times, last: %s", relay,
+			   t->losses, said);
+}
+
+/* RFC 5321 §4.5.3.1.10: 452, and the older 552, for one recipient too many, after at least one was accepted. */
+bool trouble_recipient_again(const struct transaction *t, size_t i)
+{
+	const struct reply *reply = t->rcpt_replies[i];
+	if (reply == NULL || transaction_accepted(t) == 0)
+		return false;
+	if (reply->code == 452)
+		return reply->enhanced[0] == '\0' || strcmp(reply->enhanced, "4.5.3") == 0 ||
+		       strcmp(reply->enhanced, "5.5.3") == 0;
+	return reply->code == 552 && (strcmp(reply->enhanced, "5.5.3") == 0 || strcmp(reply->enhanced, "4.5.3") == 0);
+}
+
+enum setup_fault trouble_setup(enum stage stage, const struct reply *reply, bool settings)
+{
+	if (settings)
+		return FAULT_SETTINGS;
+	if (reply == NULL || !reply_is_remote(reply) || reply->code < 500)
+		return FAULT_PASSING;
+	/* A 5xx to the greeting, to EHLO or to AUTH does not go away by itself. */
+	return stage == STAGE_AUTH || stage == STAGE_BANNER || stage == STAGE_EHLO || stage == STAGE_TLS
+		   ? FAULT_SETTINGS
+		   : FAULT_PASSING;
+}
+
+usec_t trouble_backoff(enum setup_fault fault, unsigned failures)
+{
+	usec_t first = fault == FAULT_SETTINGS ? 60 * USEC_PER_SEC : USEC_PER_SEC;
+	usec_t most = fault == FAULT_SETTINGS ? 600 * USEC_PER_SEC : 60 * USEC_PER_SEC;
+	unsigned doublings = failures > 0 ? failures - 1 : 0;
+	if (doublings > 10)
+		doublings = 10;
+	usec_t wait = first << doublings;
+	return wait < most ? wait : most;
+}
+
+enum pipeline_mode trouble_mode(enum pipeline_mode mode, unsigned confused_overlap, unsigned confused_group)
+{
+	if (confused_group >= TROUBLE_CONFUSED_MAX)
+		return MODE_LOCKSTEP;
+	if (confused_overlap >= TROUBLE_CONFUSED_MAX && mode == MODE_OVERLAP)
+		return MODE_CLASSIC;
+	return mode;
+}

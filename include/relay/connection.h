@@ -1,0 +1,96 @@
+/*
+ * One connection to a relay: resolving, connecting, TLS, AUTH, then transactions, then QUIT, then the wait until its
+ * slot may be used again. Owned by a pool, which hears of it through `owner`; never chooses work, never counts slots.
+ */
+#ifndef RELAY_CONNECTION_H
+#define RELAY_CONNECTION_H
+
+#include "base/conf.h"
+#include "base/tls.h"
+#include "relay/pipeline.h"
+#include "relay/route.h"
+#include "relay/token.h"
+#include "relay/trouble.h"
+#include "relaypool.h"
+
+/* Where a connection is. The comment names the pool's list it is on. */
+enum connection_state {
+	CONNECTION_TOKEN = 0,  /* opening: an access token is fetched; no socket yet, but the slot is taken */
+	CONNECTION_RESOLVING,  /* opening: its host's addresses are looked up */
+	CONNECTION_CONNECTING, /* opening: TCP handshake */
+	CONNECTION_BANNER,     /* opening: waits for 220 */
+	CONNECTION_EHLO,       /* opening: waits for the reply to EHLO, before or after TLS */
+	CONNECTION_STARTTLS,   /* opening: waits for the reply to STARTTLS */
+	CONNECTION_TLS,        /* opening: TLS handshake */
+	CONNECTION_AUTH,       /* opening: AUTH exchange */
+	CONNECTION_IDLE,       /* idle: authenticated, carries nothing, watched for readability */
+	CONNECTION_BUSY,       /* busy: carries transactions */
+	CONNECTION_QUITTING,   /* closing: QUIT was sent, waits for 221 and the relay's EOF */
+	CONNECTION_LINGERING,  /* lingering: our socket is closed, the relay's end may not be yet */
+	CONNECTION_GONE,       /* gone: its slot is free; freed at the next turn of the loop */
+	CONNECTION_STATES
+};
+extern const char *const connection_state_names[CONNECTION_STATES];
+
+/* What the pool is told. Only moved() is ever called from inside a call of the pool into the connection. */
+struct connection_owner {
+	void (*moved)(struct connection *c); /* its state changed: put it on the right list */
+	void (*ready)(struct connection *c); /* set up: it is idle for the first time, caps are known */
+	void (*room)(struct connection *c);  /* it may take one more transaction now */
+	void (*failed)(struct connection *c, enum stage stage, struct reply *why, bool settings); /* before ready */
+	void (*lost)(struct connection *c, const char *why); /* after ready; why is NULL after our QUIT */
+	void (*back)(struct connection *c, struct transaction *t, enum transaction_end end);
+	void (*expired)(struct connection *c); /* idle for its idle-timeout or older than its age */
+	void (*gone)(struct connection *c);    /* its slot is free; the pool lets go of it, it frees itself */
+};
+
+struct connection_settings {
+	const struct relay_conf *relay; /* its snapshot is held by the connection */
+	const struct connection_owner *owner;
+	struct pool *pool;
+	struct tls_context *tls;    /* borrowed; outlives the connection */
+	struct token_source *token; /* borrowed; NULL if the relay needs none */
+	unsigned id;
+	size_t first_host;             /* which of the relay's hosts to try first */
+	struct sockaddr_storage known; /* the address that worked last; tried first where it is the host's */
+	socklen_t known_length;        /* 0: none */
+	enum pipeline_mode mode;       /* at most */
+};
+
+struct connection *connection_create(const struct connection_settings *settings);
+
+/* Room: idle, or behind a body that is completely queued; and its life is not over. */
+bool connection_has_room(const struct connection *c);
+/* Takes a transaction; it will come back once by owner->back. Asserts that there is room. */
+void connection_take(struct connection *c, struct transaction *t);
+/* The message's session ended: goes no further than it must (DESIGN §2.3). */
+void connection_withdraw(struct connection *c, struct transaction *t);
+/* Says QUIT as soon as nothing is under way. */
+void connection_retire(struct connection *c);
+/* owner->expired was heard, and it is to stay: its limit is set anew. */
+void connection_keep(struct connection *c);
+/* Closes now; transactions come back (END_UNSENT or END_UNKNOWN) by a later turn of the loop. */
+void connection_abort(struct connection *c, const char *why);
+/* For the end of the process: closes and frees, transactions come back from inside this call. */
+void connection_destroy(struct connection *c);
+
+struct list *connection_node(struct connection *c); /* for the pool's lists */
+struct connection *connection_of_node(struct list *node);
+enum connection_state connection_state(const struct connection *c);
+struct pool *connection_pool(const struct connection *c);
+const struct relay_conf *connection_relay(const struct connection *c);
+const struct capabilities *connection_announced(const struct connection *c);
+unsigned connection_id(const struct connection *c);
+unsigned connection_uses(const struct connection *c);
+socklen_t connection_address(const struct connection *c, struct sockaddr_storage *out); /* once connected */
+const char *connection_host(const struct connection *c); /* "name[address]:port", "-" before that is known */
+usec_t connection_created(const struct connection *c);
+usec_t connection_ready_at(const struct connection *c); /* -1 before */
+bool connection_last_use(const struct connection *c);   /* the next transaction would be its last one */
+bool connection_life_over(const struct connection *c);  /* max-messages, max-age, or told to retire */
+size_t connection_load(const struct connection *c);     /* octets queued and not yet written */
+size_t connection_in_flight(const struct connection *c);
+enum pipeline_mode connection_mode(const struct connection *c);
+void connection_view(const struct connection *c, struct connection_view *view, char *tls, size_t tls_size);
+
+#endif

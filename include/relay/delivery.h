@@ -1,0 +1,38 @@
+/*
+ * What becomes of one message: its transactions, their repetitions, the verdicts of its recipients, its deadline.
+ * Owned by the router; never touches a connection.
+ */
+#ifndef RELAY_DELIVERY_H
+#define RELAY_DELIVERY_H
+
+#include "relay/pool.h"
+#include "relay/transaction.h"
+#include "relaypool.h"
+
+/* What deliveries need of the router; implemented there. */
+struct delivery_router {
+	/* The pool of that relay that takes new transactions; NULL if it is not configured any more. */
+	struct pool *(*pool)(struct delivery_router *router, const char *relay);
+	struct list pools; /* of struct pool, retired ones included */
+	struct list deliveries;
+	bool stopping; /* nothing is begun any more */
+	unsigned peak; /* deliveries at once, lately: how many sessions the MTA uses */
+};
+
+/* Takes a message over as router_take() says. */
+void delivery_begin(struct delivery_router *router, struct message *message);
+/* As router_abandon() says. */
+void delivery_abandon(struct delivery_router *router, struct message *message);
+/* A transaction came back from its pool. */
+void delivery_back(struct transaction *t, enum transaction_end end);
+/* The pool takes nothing any more (it is held for good): what waits in it goes to the one that took its place. */
+void delivery_resubmit(struct pool *pool);
+/*
+ * Once a second: no relay holds more than its share of the sessions while another has mail. What waits beyond the
+ * share at a relay that does not keep up goes back to the MTA.
+ */
+void delivery_share(struct delivery_router *router, struct pool *pool);
+/* The time is up: every delivery is brought to its end. */
+void delivery_abort_all(struct delivery_router *router);
+
+#endif

@@ -1,0 +1,111 @@
+/*
+ * The connections of one relay, and the transactions that wait for one. State is membership of a list; pool_move()
+ * alone moves connections. Owned by the router; never decides what becomes of a transaction that came back.
+ */
+#ifndef RELAY_POOL_H
+#define RELAY_POOL_H
+
+#include "base/conf.h"
+#include "base/rate.h"
+#include "relay/connection.h"
+#include "relay/governor.h"
+#include "relay/route.h"
+#include "relay/transaction.h"
+#include "relaypool.h"
+
+/* What the router is told; from inside its own calls only by pool_withdraw(), pool_cancel_waiting(), pool_free(). */
+struct pool_owner {
+	void (*back)(struct transaction *t, enum transaction_end end); /* t->pool is still set */
+	void (*announced)(struct pool *pool, const struct capabilities *caps);
+	void (*empty)(struct pool *pool); /* retired and nothing is left in it: the router frees it */
+};
+
+/* Bits: why nothing new is begun in a pool. */
+enum pool_hold {
+	HOLD_PAUSED = 1 << 0,  /* ctl pause */
+	HOLD_DRAINED = 1 << 1, /* ctl drain: paused, and connections are closed as they become free */
+	HOLD_STOPPED = 1 << 2, /* the daemon ends */
+	HOLD_RETIRED = 1 << 3  /* its relay is no longer configured */
+};
+
+struct pool {
+	struct list node;         /* among the router's pools */
+	struct list account_node; /* among its account's pools */
+	struct conf *conf;        /* held, for relay */
+	const struct relay_conf *relay;
+	struct account *account;
+	const struct pool_owner *owner;
+	struct tls_context *tls;
+	struct token_source *token; /* NULL if the relay needs none */
+
+	/* connections, by state */
+	struct list opening;   /* from connection_create() to ready */
+	struct list idle;      /* a stack: the one used last is first, so that the others age out */
+	struct list busy;      /* with transactions */
+	struct list closing;   /* QUIT sent, the relay's EOF awaited */
+	struct list lingering; /* closed here, perhaps not yet there */
+
+	struct list waiting;   /* transactions, in order of arrival; those to be repeated first */
+	struct timer dispatch; /* at the next turn of the loop: give and open */
+	struct timer retry;    /* back-off: nothing is opened while it is armed */
+	struct timer paced;    /* the rate allows the next one then */
+	struct rate rate;
+	unsigned hold; /* bits of enum pool_hold */
+
+	/* health */
+	bool proven;          /* the last thing we know is good */
+	unsigned failures;    /* in a row */
+	unsigned lost_in_row; /* transactions lost with their connection, in a row */
+	struct reply *down;   /* why nothing can be sent; NULL while it may work */
+	usec_t down_since;
+
+	/* how to talk */
+	size_t first_host;
+	struct sockaddr_storage known;
+	socklen_t known_length;
+	enum pipeline_mode mode;
+	usec_t mode_until; /* a simpler mode is kept until then; 0: not simplified */
+	unsigned confused_overlap, confused_group;
+
+	usec_t last_mail;      /* clock_now() when a transaction was last given to it */
+	size_t recipients_max; /* in one transaction; learned from 452, or announced; 0: not known */
+
+	/* since the start */
+	unsigned long transactions, reused, replayed, opened, closed, failed;
+};
+
+struct pool *pool_create(const struct relay_conf *relay, struct account *account, const struct pool_owner *owner);
+/* Destroys what is left; transactions come back from inside this call as END_CANCELLED or as their loss demands. */
+void pool_free(struct pool *pool);
+
+/*
+ * A new snapshot of its relay. False, and nothing is changed, if connections made under it would not be
+ * interchangeable with those it has: then it is to be retired, and another pool made.
+ */
+bool pool_reconfigure(struct pool *pool, const struct relay_conf *relay) MUST_CHECK;
+
+/* Takes a transaction; `again`: it has been here before and goes first. */
+void pool_submit(struct pool *pool, struct transaction *t, bool again);
+/* While it waits it comes back at once (END_WITHDRAWN), else when its connection lets go of it. */
+void pool_withdraw(struct pool *pool, struct transaction *t);
+/* The deadline: the connection that carries it is closed, it comes back soon. Asserts that one does. */
+void pool_expire(struct pool *pool, struct transaction *t);
+/* Every transaction that waits comes back as END_CANCELLED with this reply. */
+void pool_cancel_waiting(struct pool *pool, struct reply *reply);
+
+void pool_hold(struct pool *pool, enum pool_hold why);
+void pool_unhold(struct pool *pool, unsigned why);
+/* Replaces every connection as it becomes free, and tries at once where it was backing off. */
+void pool_reconnect(struct pool *pool);
+
+void pool_dispatch_soon(struct pool *pool);
+/* Gives up one idle connection for another pool of the account. False if it has none to spare. */
+bool pool_give_up_idle(struct pool *pool);
+unsigned pool_sockets(const struct pool *pool); /* every socket that counts against the cap, computed */
+bool pool_usable(const struct pool *pool);      /* a transaction given to it would be begun: not held, not down */
+unsigned pool_in_flight(const struct pool *pool);
+bool pool_quiet(const struct pool *pool); /* no transaction, no socket */
+void pool_view(const struct pool *pool, struct pool_view *view);
+void pool_each_connection(const struct pool *pool, connection_view_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * A transaction (RFC 5321 §3.3): MAIL, RCPT, DATA, body and end of data of one message at one relay, for some of its
+ * recipients. Made by the router, kept by a pool, carried by a connection, which gives it back exactly once for every
+ * time that it took it. It holds its message and remembers what the relay said.
+ */
+#ifndef RELAY_TRANSACTION_H
+#define RELAY_TRANSACTION_H
+
+#include "relaypool.h"
+#include "smtp/ehlo.h"
+
+/* How a connection, or the pool before it had one, gives a transaction back. */
+enum transaction_end {
+	END_REPLIED = 0, /* every recipient has a reply of the relay that may be believed */
+	END_UNSENT,      /* the connection was lost before the end of data was written: the relay cannot have it */
+	END_CLOSING,     /* the relay said 421, or 451 4.4.2 to the first command: it goes away and has taken nothing */
+	END_CONFUSED,    /* a reply cannot be what its command allows, or is never a verdict: repeat it more simply */
+	END_UNKNOWN,     /* the end of data was written and no reply came: the relay may have it */
+	END_REFUSED,     /* not begun: this relay cannot take it, `local` says why; another relay may */
+	END_CANCELLED,   /* not begun, or given up before the end of data: `local` is the verdict */
+	END_WITHDRAWN    /* as asked by transaction->withdrawn: nobody waits for a verdict */
+};
+extern const char *const transaction_end_names[];
+
+struct transaction {
+	struct list node;              /* on a pool's waiting list or among a connection's transactions */
+	struct list sibling;           /* among the transactions of its message, for the router */
+	struct message *message;       /* held */
+	struct recipient **recipients; /* borrowed from the message */
+	size_t recipient_count;
+	void *delivery;                /* the router's record of the message, borrowed */
+	struct pool *pool;             /* where it waits or runs; NULL between two */
+	struct connection *connection; /* that carries it; NULL while it waits */
+	size_t relay_index;            /* which relay of the route it is at */
+
+	/* this attempt: cleared by transaction_restart() */
+	struct reply *mail_reply;    /* what the relay said, NULL while it has not */
+	struct reply **rcpt_replies; /* one for each recipient */
+	struct reply *data_reply;
+	struct reply *final_reply; /* to the end of data */
+	bool overlapped;           /* its envelope was written behind the body of another transaction */
+	bool pipelined;            /* more than one of its commands was written without waiting */
+	bool stale;                /* lost before its first reply, on a connection that had carried others */
+
+	/* all attempts */
+	bool plain;                 /* command by command from now on: its replies have made no sense before */
+	bool doubted;               /* a refusal was seen pipelined and is to be confirmed command by command */
+	bool withdrawn;             /* do not go further than must be */
+	unsigned losses;            /* connections lost under it, stale ones not counted */
+	struct reply *local;        /* END_REFUSED, END_CANCELLED: why */
+	struct reply *last_trouble; /* what went wrong in the last attempt, for the verdict if there is no other */
+	usec_t queued;              /* clock_now() when it began to wait for a connection */
+	usec_t waited;              /* in the pool so far, without set-up */
+	usec_t setup;               /* besides that, for a connection being set up; -1: never waited for one */
+	usec_t begun;               /* clock_now() at its first octet; -1 */
+};
+
+/* For the recipients `from` holds (copied); a reference to the message is taken. */
+struct transaction *transaction_create(struct message *message, struct recipient *const *from, size_t count);
+void transaction_free(struct transaction *transaction); /* must be on no list */
+
+/* Forgets the replies of this attempt. */
+void transaction_restart(struct transaction *transaction);
+
+/* Recipients with a 2xx reply to RCPT, computed; 0 if MAIL was refused. */
+size_t transaction_accepted(const struct transaction *transaction);
+/* No further command of it makes sense: MAIL refused, or every RCPT answered and refused. */
+bool transaction_pointless(const struct transaction *transaction);
+
+/*
+ * Whether a relay that announced `caps` can take the message: NULL, or the local reply that says why not
+ * (RFC 1870 §6.1, 6152 §3, 6531 §3.5, 3461 §5.2.2). The caller's.
+ */
+struct reply *transaction_unfit(const struct transaction *transaction, const struct capabilities *caps);
+
+/* The reply that counts for recipient `i` once it is END_REPLIED. Borrowed. */
+struct reply *transaction_verdict(const struct transaction *transaction, size_t i);
+
+#endif
