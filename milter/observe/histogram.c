@@ -1,0 +1,53 @@
+/*
+ * A log-linear histogram of durations: exact below 256 µs, then 128 classes for each power of two.
+ * Called by stats; pure functions.
+ */
+#include <config.h>
+
+#include "histogram.h"
+
+#define BITS 7 /* 2^BITS classes for each power of two */
+#define VALUE_MAX (((usec_t)1 << 32) - 1)
+
+static size_t class_of(usec_t value)
+{
+	unsigned shift = 0;
+	while (value >> shift >= 2 << BITS)
+		shift++;
+	return ((size_t)shift << BITS) + (size_t)(value >> shift);
+}
+
+/* The middle of a class: the inverse, as far as there is one. */
+static usec_t middle_of(size_t class)
+{
+	if (class < 2 << BITS)
+		return (usec_t) class;
+	unsigned shift = (unsigned)(class >> BITS) - 1;
+	usec_t lowest = (usec_t)(class - ((size_t)shift << BITS)) << shift;
+	return lowest + ((usec_t)1 << shift) / 2;
+}
+
+void histogram_add(struct histogram *histogram, usec_t value)
+{
+	if (value < 0)
+		return;
+	if (value > VALUE_MAX)
+		value = VALUE_MAX;
+	histogram->seen++;
+	histogram->classes[class_of(value)]++;
+	if (value > histogram->longest)
+		histogram->longest = value;
+}
+
+usec_t histogram_quantile(const struct histogram *histogram, unsigned percent)
+{
+	unsigned long rank = (histogram->seen * percent + 99) / 100, below = 0;
+	if (histogram->seen == 0)
+		return -1;
+	for (size_t i = 0; i < HISTOGRAM_CLASSES; i++) {
+		below += histogram->classes[i];
+		if (below >= rank)
+			return middle_of(i) < histogram->longest ? middle_of(i) : histogram->longest;
+	}
+	return histogram->longest;
+}
