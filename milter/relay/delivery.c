@@ -55,16 +55,16 @@ static void publish_outcome(const struct message *m, const struct transaction *t
 {
 	const struct connection *c = t ? t->connection : NULL;
 	struct event event = {
-	    .kind = EVENT_OUTCOME,
-	    .relay = t && t->pool ? t->pool->relay->name : "-",
-	    .host = c ? connection_host(c) : "-",
-	    .connection = c ? connection_id(c) : 0,
-	    .use = c ? connection_uses(c) : 0,
-	    .message = m,
-	    .reply = reply,
-	    .status = reply_status_of(reply),
-	    .ambiguous = reply->local == LOCAL_AMBIGUOUS,
-	    .recipients = count,
+		.kind = EVENT_OUTCOME,
+		.relay = t && t->pool ? t->pool->relay->name : "-",
+		.host = c ? connection_host(c) : "-",
+		.connection = c ? connection_id(c) : 0,
+		.use = c ? connection_uses(c) : 0,
+		.message = m,
+		.reply = reply,
+		.status = reply_status_of(reply),
+		.ambiguous = reply->local == LOCAL_AMBIGUOUS,
+		.recipients = count,
 	};
 	fill_times(&event, m, t);
 	publish(&event);
@@ -157,8 +157,8 @@ static void give_up(struct transaction *t, struct reply *reply)
 	if (reply != NULL) {
 		settle_all(t, reply);
 	} else {
-		struct reply *none =
-		    reply_local(LOCAL_NO_ROUTE, 451, "4.3.5", "no relay of route %s is configured", route_of(t)->name);
+		struct reply *none = reply_local(LOCAL_NO_ROUTE, 451, "4.3.5", "no relay of route %s is configured",
+						 route_of(t)->name);
 		settle_all(t, none);
 		reply_unref(&none);
 	}
@@ -276,12 +276,12 @@ static void settle_replied(struct delivery *d, struct transaction *t)
 static void replay(struct delivery *d, struct transaction *t)
 {
 	struct event event = {
-	    .kind = EVENT_REPLAYED,
-	    .relay = t->pool->relay->name,
-	    .host = t->connection ? connection_host(t->connection) : "-",
-	    .connection = t->connection ? connection_id(t->connection) : 0,
-	    .message = t->message,
-	    .text = t->last_trouble ? t->last_trouble->text : NULL,
+		.kind = EVENT_REPLAYED,
+		.relay = t->pool->relay->name,
+		.host = t->connection ? connection_host(t->connection) : "-",
+		.connection = t->connection ? connection_id(t->connection) : 0,
+		.message = t->message,
+		.text = t->last_trouble ? t->last_trouble->text : NULL,
 	};
 	publish(&event);
 	if (t->withdrawn)
@@ -344,8 +344,8 @@ static void find_route(struct message *m, struct recipient *r)
 
 static void settle_unrouted(struct message *m)
 {
-	struct reply *none =
-	    reply_local(LOCAL_NO_ROUTE, 451, "4.3.5", "no route of relaypool.conf matches this sender and recipient");
+	struct reply *none = reply_local(LOCAL_NO_ROUTE, 451, "4.3.5",
+					 "no route of relaypool.conf matches this sender and recipient");
 	unsigned count = 0;
 	for (size_t i = 0; i < m->recipient_count; i++)
 		count += m->recipients[i].route < 0;

@@ -132,13 +132,13 @@ bool pool_usable(const struct pool *pool)
 static void tell(struct pool *pool, enum event_kind kind, const struct connection *c, const char *text)
 {
 	struct event event = {
-	    .kind = kind,
-	    .relay = pool->relay->name,
-	    .host = c ? connection_host(c) : "-",
-	    .connection = c ? connection_id(c) : 0,
-	    .use = c ? connection_uses(c) : 0,
-	    .text = text,
-	    .took = kind == EVENT_CONNECTION_OPENED ? connection_ready_at(c) - connection_created(c) : 0,
+		.kind = kind,
+		.relay = pool->relay->name,
+		.host = c ? connection_host(c) : "-",
+		.connection = c ? connection_id(c) : 0,
+		.use = c ? connection_uses(c) : 0,
+		.text = text,
+		.took = kind == EVENT_CONNECTION_OPENED ? connection_ready_at(c) - connection_created(c) : 0,
 	};
 	publish(&event);
 }
@@ -409,16 +409,16 @@ static size_t wanted(const struct pool *pool)
 static void open_one(struct pool *pool)
 {
 	struct connection_settings settings = {
-	    .relay = pool->relay,
-	    .owner = &callbacks,
-	    .pool = pool,
-	    .tls = pool->tls,
-	    .token = pool->token,
-	    .id = ++connection_numbers,
-	    .first_host = pool->first_host,
-	    .known = pool->known,
-	    .known_length = pool->known_length,
-	    .mode = pool->mode,
+		.relay = pool->relay,
+		.owner = &callbacks,
+		.pool = pool,
+		.tls = pool->tls,
+		.token = pool->token,
+		.id = ++connection_numbers,
+		.first_host = pool->first_host,
+		.known = pool->known,
+		.known_length = pool->known_length,
+		.mode = pool->mode,
 	};
 	(void)connection_create(&settings);
 }
@@ -652,12 +652,12 @@ void pool_view(const struct pool *pool, struct pool_view *view)
 }
 
 static const struct connection_owner callbacks = {
-    .moved = pool_move,
-    .ready = on_ready,
-    .room = on_room,
-    .failed = on_failed,
-    .lost = on_lost,
-    .back = on_back,
-    .expired = on_expired,
-    .gone = on_gone,
+	.moved = pool_move,
+	.ready = on_ready,
+	.room = on_room,
+	.failed = on_failed,
+	.lost = on_lost,
+	.back = on_back,
+	.expired = on_expired,
+	.gone = on_gone,
 };

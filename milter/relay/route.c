@@ -202,9 +202,9 @@ static void on_announced(struct pool *pool, const struct capabilities *caps)
 }
 
 static const struct pool_owner callbacks = {
-    .back = delivery_back,
-    .announced = on_announced,
-    .empty = on_pool_empty,
+	.back = delivery_back,
+	.announced = on_announced,
+	.empty = on_pool_empty,
 };
 
 /* ---- ctl ---- */

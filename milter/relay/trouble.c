@@ -128,8 +128,8 @@ enum setup_fault trouble_setup(enum stage stage, const struct reply *reply, bool
 		return FAULT_PASSING;
 	/* A 5xx to the greeting, to EHLO or to AUTH does not go away by itself. */
 	return stage == STAGE_AUTH || stage == STAGE_BANNER || stage == STAGE_EHLO || stage == STAGE_TLS
-		   ? FAULT_SETTINGS
-		   : FAULT_PASSING;
+		       ? FAULT_SETTINGS
+		       : FAULT_PASSING;
 }
 
 usec_t trouble_backoff(enum setup_fault fault, unsigned failures)

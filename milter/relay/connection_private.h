@@ -1,0 +1,108 @@
+/*
+ * What the files of one connection share: connection.c (its life and its end), dial.c (getting a socket),
+ * handshake.c (until it is authenticated), conversation.c (transactions). Private to the relay room.
+ */
+#ifndef MILTER_RELAY_CONNECTION_PRIVATE_H
+#define MILTER_RELAY_CONNECTION_PRIVATE_H
+
+#include <openssl/ssl.h>
+
+#include "base/net.h"
+#include "base/resolve.h"
+#include "relay/auth.h"
+#include "relay/connection.h"
+#include "smtp/dot.h"
+#include "smtp/reply.h"
+
+#define BODY_QUEUED_MAX ((size_t)256 * 1024) /* octets of a body queued and not yet written */
+
+struct connection {
+	struct list node; /* on one of the pool's lists, by state */
+	struct pool *pool;
+	const struct connection_owner *owner;
+	struct conf *conf; /* held, for relay */
+	const struct relay_conf *relay;
+	struct tls_context *tls_context;
+	struct token_source *token_source;
+	unsigned id;
+	enum connection_state state;
+	usec_t state_since, created, ready_at, age_limit;
+
+	/* on the way to READY */
+	struct resolve *resolve;
+	size_t first_host, hosts_tried;
+	struct sockaddr_storage *addresses; /* of the host being tried */
+	socklen_t *lengths;
+	size_t address_count, address_next;
+	struct sockaddr_storage known; /* the address that worked last time */
+	socklen_t known_length;
+	char host[NET_NAME_SIZE];
+	char *token;
+	struct auth *auth;
+	struct reply *connect_trouble; /* of the last address that did not work */
+
+	/* the socket */
+	struct bufferevent *bev;    /* NULL: no socket */
+	SSL *ssl;                   /* owned by bev */
+	struct evbuffer *flight;    /* being composed; written in one go by flush() */
+	uint64_t appended, drained; /* octets handed to bev in all, and written by it to the kernel in all */
+	struct timer timer;         /* the limit of whatever is waited for */
+	struct timer turn;          /* consequences of a loss, at the next turn of the loop */
+
+	/* what is said on it */
+	struct capabilities caps;
+	struct pipeline pipeline;
+	struct list transactions;    /* in flight, in the order of their commands */
+	struct transaction *writing; /* whose body is being written */
+	uint64_t body_offset;
+	struct dot_encoder dot;
+	unsigned uses;     /* transactions taken */
+	unsigned finished; /* of those, given back after an exchange to the end */
+	bool dirty;        /* the relay may have a transaction open: RSET before the next */
+	bool retiring;
+
+	/* how it ended */
+	bool doomed;
+	bool peer_closed; /* the relay's end is closed: no need to linger */
+	bool confused;    /* it ended because replies made no sense */
+	bool settings;    /* it ended for a reason that only the administrator can mend */
+	enum stage failed_stage;
+	struct reply *why;
+	usec_t linger;
+};
+
+/* connection.c: its life and its end */
+enum stage connection_stage(const struct connection *c); /* what is waited for; STAGE_COUNT: nothing */
+void connection_set_state(struct connection *c, enum connection_state state);
+/* Sets the one timer to the limit of what is waited for now; called after every step forward. */
+void connection_arm_limit(struct connection *c);
+/* The connection is over: its socket is closed, consequences follow at the next turn of the loop. Takes `why` over. */
+void connection_doom(struct connection *c, struct reply *why);
+void connection_doom_lost(struct connection *c, const char *what);     /* the network, a limit */
+void connection_doom_confused(struct connection *c, const char *what); /* replies made no sense */
+void connection_close_socket(struct connection *c);
+/* Gives a transaction back: from here on it is the owner's. */
+void connection_give_back(struct connection *c, struct transaction *t, enum transaction_end end);
+/* The end of data of this transaction was written to the kernel: the relay may have it (DESIGN, promise 3). */
+bool connection_committed(const struct connection *c, const struct transaction *t);
+
+/* dial.c: from a name to a socket, with TLS if it begins so */
+const struct host_port *connection_tried(const struct connection *c); /* the host being tried */
+void dial_next_host(struct connection *c);
+void dial_next_address(struct connection *c); /* of this host; the next host when there is none left */
+void dial_token(const char *token, const char *error, void *connection); /* a token_done_fn; dials next */
+void dial_timed_out(struct connection *c); /* no connection to this address within its limit */
+void dial_start_tls(struct connection *c); /* the plain socket becomes a TLS one */
+
+/* handshake.c: until it is authenticated */
+void handshake_banner(struct connection *c); /* connected, and encrypted if TLS is implicit */
+void handshake_ehlo(struct connection *c);   /* before STARTTLS and, encrypted, after it */
+void handshake_reply(struct connection *c, enum command_kind kind, const struct reply *reply);
+
+/* conversation.c: commands out, replies in */
+void connection_send(struct connection *c);    /* composes whatever may be written now */
+void connection_flush(struct connection *c);   /* writes it in one go */
+void connection_advance(struct connection *c); /* everything that can go forward does */
+bool conversation_read(struct connection *c);  /* every complete reply that has come; true if there was one */
+
+#endif

@@ -1,0 +1,302 @@
+/*
+ * What is said on a connection: commands out, replies in, transactions from MAIL to the verdict. Sending and receiving
+ * are separate: pipeline.c says what may be written, on_reply() what an answer means. Part of connection.c.
+ */
+#include "connection_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+
+#include "base/mem.h"
+#include "base/spool.h"
+#include "smtp/command.h"
+
+#define BODY_PIECE ((size_t)32 * 1024)
+#define RECORD_MAX ((size_t)16 * 1024) /* a flight up to this size leaves in one write */
+
+/* ---- writing ---- */
+
+/* Writes the flight in one go: small ones as one piece, so that they are one record and one segment. */
+void connection_flush(struct connection *c)
+{
+	size_t length = evbuffer_get_length(c->flight);
+	if (length == 0 || c->bev == NULL)
+		return;
+	if (length <= RECORD_MAX)
+		evbuffer_pullup(c->flight, -1);
+	c->appended += length;
+	bufferevent_write_buffer(c->bev, c->flight);
+}
+
+static uint64_t position(const struct connection *c)
+{
+	return c->appended + evbuffer_get_length(c->flight);
+}
+
+/* The end of data goes out only while no reply waits to be read: one reply too many shows itself here. */
+static void finish_body(struct connection *c, struct command *body)
+{
+	if (evbuffer_get_length(bufferevent_get_input(c->bev)) > 0) {
+		connection_doom_confused(c, "a reply before the end of data");
+		return;
+	}
+	dot_encode_end(&c->dot, c->flight);
+	body->end = position(c);
+	c->writing = NULL;
+}
+
+/* Queues as much of the body as may be in flight. True when it is completely queued. */
+static bool pump_body(struct connection *c)
+{
+	char piece[BODY_PIECE];
+	struct command *body = LIST_ENTRY_OF(c->pipeline.awaiting.prev, struct command, node);
+	while (c->writing != NULL && !c->doomed) {
+		if (connection_load(c) >= BODY_QUEUED_MAX)
+			return false;
+		ssize_t got = spool_read(c->writing->message->body, c->body_offset, piece, sizeof(piece));
+		if (got == -1) {
+			connection_doom(c, reply_local(LOCAL_INGEST, 451, "4.3.0", "cannot read the body back: %s",
+						       strerror(errno)));
+			return false;
+		}
+		dot_encode(&c->dot, piece, (size_t)got, c->flight);
+		c->body_offset += (uint64_t)got;
+		if (got == 0)
+			finish_body(c, body);
+	}
+	return !c->doomed;
+}
+
+static void write_command(struct connection *c, const struct command *command)
+{
+	const struct transaction *t = command->transaction;
+	const struct message *m = t ? t->message : NULL;
+	bool dsn = c->caps.bits & CAP_DSN;
+	switch (command->kind) {
+	case COMMAND_MAIL:
+		command_write_mail(c->flight, m->sender, c->caps.bits & CAP_SIZE ? spool_size(m->body) : 0,
+				   (c->caps.bits & CAP_8BITMIME) && (m->body_8bit || m->has_8bit),
+				   (c->caps.bits & CAP_SMTPUTF8) && m->smtputf8, dsn ? m->params : "");
+		break;
+	case COMMAND_RCPT:
+		command_write_rcpt(c->flight, t->recipients[command->recipient]->address,
+				   dsn ? t->recipients[command->recipient]->params : "");
+		break;
+	case COMMAND_DATA:
+	case COMMAND_RSET:
+	case COMMAND_QUIT:
+	case COMMAND_STARTTLS:
+		evbuffer_add_printf(c->flight, "%s\r\n", command_names[command->kind]);
+		break;
+	default: /* EHLO and AUTH bring their line; for the banner and a body nothing is written here */
+		if (command->line != NULL)
+			evbuffer_add_printf(c->flight, "%s\r\n", command->line);
+		break;
+	}
+}
+
+static void begin_body(struct connection *c, struct transaction *t)
+{
+	c->writing = t;
+	c->body_offset = 0;
+	dot_encoder_init(&c->dot);
+}
+
+/* Writes whatever may be written now. */
+void connection_send(struct connection *c)
+{
+	struct command *command;
+	while (c->bev != NULL && !c->doomed && (command = pipeline_sendable(&c->pipeline)) != NULL) {
+		struct transaction *t = command->transaction;
+		bool waits = pipeline_awaited(&c->pipeline) != NULL;
+		if (t != NULL && t->begun < 0)
+			t->begun = clock_now();
+		if (t != NULL && waits) {
+			t->pipelined = true;
+			t->overlapped |= command->kind == COMMAND_MAIL && c->transactions.next != &t->node;
+		}
+		write_command(c, command);
+		bool body = command->kind == COMMAND_BODY;
+		pipeline_sent(&c->pipeline, command, body ? UINT64_MAX : position(c));
+		if (body)
+			begin_body(c, t);
+		if (body && !pump_body(c))
+			return;
+	}
+}
+
+/* Everything that can go forward does, in one flight; then the limit is set anew. */
+void connection_advance(struct connection *c)
+{
+	if (c->doomed)
+		return;
+	if (c->writing == NULL || pump_body(c))
+		connection_send(c);
+	if (c->doomed)
+		return;
+	if (connection_has_room(c))
+		c->owner->room(c); /* may come back here by connection_take() */
+	if (c->doomed)
+		return;
+	if (c->state == CONNECTION_IDLE && connection_life_over(c))
+		connection_retire(c);
+	connection_flush(c);
+	connection_arm_limit(c);
+}
+
+/* ---- reading: transactions ---- */
+
+/* A transaction came to its end in an orderly exchange. */
+static void finish(struct connection *c, struct transaction *t, enum transaction_end end)
+{
+	c->finished++;
+	connection_give_back(c, t, end);
+	if (!c->doomed && list_empty(&c->transactions))
+		connection_set_state(c, CONNECTION_IDLE);
+}
+
+static void on_data_reply(struct connection *c, struct transaction *t, const struct reply *reply)
+{
+	if (reply->code != 354) {
+		c->dirty = reply_status_of(t->mail_reply) == STATUS_SENT;
+		finish(c, t, t->withdrawn ? END_WITHDRAWN : END_REPLIED);
+		return;
+	}
+	if (!t->withdrawn && transaction_accepted(t) > 0) {
+		pipeline_queue(&c->pipeline, COMMAND_BODY, t, 0, NULL);
+		return;
+	}
+	/* An open DATA is ended by closing the connection, never by a dot. */
+	finish(c, t, t->withdrawn ? END_WITHDRAWN : END_REPLIED);
+	connection_doom(
+		c, reply_local(LOCAL_CONNECTION, 451, "4.4.2", "%s: closed, DATA was open for no recipient", c->host));
+}
+
+/* Command by command (lockstep, plain) a transaction may end before its DATA. */
+static void end_early(struct connection *c, struct transaction *t)
+{
+	struct command *awaited = pipeline_awaited(&c->pipeline);
+	if (awaited != NULL || !(t->withdrawn || transaction_pointless(t)))
+		return;
+	c->dirty = reply_status_of(t->mail_reply) == STATUS_SENT;
+	finish(c, t, t->withdrawn ? END_WITHDRAWN : END_REPLIED);
+}
+
+static void on_transaction_reply(struct connection *c, const struct command *command, struct reply *reply)
+{
+	struct transaction *t = command->transaction;
+	switch (command->kind) {
+	case COMMAND_RSET:
+		if (reply->code != 250)
+			connection_doom_lost(c, "refused RSET");
+		break;
+	case COMMAND_MAIL:
+		t->mail_reply = reply_ref(reply);
+		end_early(c, t);
+		break;
+	case COMMAND_RCPT:
+		t->rcpt_replies[command->recipient] = reply_ref(reply);
+		end_early(c, t);
+		break;
+	case COMMAND_DATA:
+		t->data_reply = reply_ref(reply);
+		on_data_reply(c, t, reply);
+		break;
+	default:
+		t->final_reply = reply_ref(reply);
+		finish(c, t, END_REPLIED);
+		break;
+	}
+}
+
+/* The relay goes away: 421, or what stands for it. What this reply is about has not been taken. */
+static void on_closing(struct connection *c, const struct command *command, struct reply *reply, bool stale)
+{
+	char line[512];
+	struct transaction *t = command->transaction;
+	reply_line(reply, line, sizeof(line));
+	if (t != NULL && command->kind != COMMAND_RSET) {
+		t->stale = stale;
+		reply_unref(&t->last_trouble);
+		t->last_trouble = reply_ref(reply);
+		connection_give_back(c, t, t->withdrawn ? END_WITHDRAWN : END_CLOSING);
+	}
+	connection_doom(c, reply_local(LOCAL_CONNECTION, 451, "4.4.2", "%s said: %s", c->host, line));
+}
+
+static void on_reply(struct connection *c, struct reply *reply)
+{
+	struct command *command = pipeline_awaited(&c->pipeline);
+	char line[256];
+	reply_line(reply, line, sizeof(line));
+	if (command == NULL) {
+		if (reply->code == 421)
+			connection_doom_lost(c, line);
+		else
+			connection_doom_confused(c, line);
+		return;
+	}
+	struct transaction *t = command->transaction;
+	bool early = command->end > c->drained;
+	bool reused_first = c->finished > 0 && t != NULL && t->mail_reply == NULL &&
+			    (command->kind == COMMAND_MAIL || command->kind == COMMAND_RSET);
+	enum reply_worth worth = trouble_reply(command->kind, reply, t, early, reused_first);
+	if (worth == WORTH_CONFUSED) {
+		if (t != NULL && early && command->kind == COMMAND_BODY && t->final_reply == NULL && reply->code >= 400)
+			t->final_reply = reply_ref(reply);
+		connection_doom_confused(c, line);
+		return;
+	}
+	if ((worth == WORTH_CLOSING || worth == WORTH_STALE) && c->ready_at >= 0) {
+		on_closing(c, command, reply, worth == WORTH_STALE);
+		return;
+	}
+	enum command_kind kind = command->kind;
+	if (t == NULL) {
+		pipeline_drop(command);
+		if (c->ready_at < 0)
+			handshake_reply(c, kind, reply);
+		return;
+	}
+	struct command done = *command;
+	pipeline_drop(command);
+	on_transaction_reply(c, &done, reply);
+}
+
+/* One reply from the input, if there is one. */
+static bool read_reply(struct connection *c)
+{
+	if (c->bev == NULL || c->state == CONNECTION_TLS)
+		return false;
+	struct evbuffer *input = bufferevent_get_input(c->bev);
+	size_t length = evbuffer_get_length(input), used = 0;
+	struct reply *reply = NULL;
+	const char *why = NULL;
+	if (length == 0)
+		return false;
+	switch (reply_parse((const char *)evbuffer_pullup(input, -1), length, &used, &reply, &why)) {
+	case REPLY_INCOMPLETE:
+		return false;
+	case REPLY_INVALID:
+		connection_doom_confused(c, why);
+		return false;
+	default:
+		break;
+	}
+	evbuffer_drain(input, used);
+	on_reply(c, reply);
+	reply_unref(&reply);
+	return true;
+}
+
+bool conversation_read(struct connection *c)
+{
+	bool progress = false;
+	while (!c->doomed && read_reply(c))
+		progress = true;
+	return progress;
+}
