@@ -1,0 +1,166 @@
+/*
+ * What must hold in every scenario, whatever the relay does (DESIGN: promises 1, 2, 3, 6, 7). Called at the end of each
+ * by world_finish(); the caps (promise 4) are watched by world.c at each accept, the client's manners by behaviour.c.
+ */
+#include <event2/buffer.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "smtp/reply.h"
+#include "world.h"
+
+/* The password of all scenarios, in clear and as the base64 of LOGIN and of PLAIN ("user") holds it. */
+static const char *const secrets[] = {"secret-word", "c2VjcmV0LXdvcmQ", "AHVzZXIAc2VjcmV0LXdvcmQ"};
+
+/* The message whose first line this body begins with; NULL. */
+static const struct letter *letter_of(const struct world *w, const struct accepted *accepted)
+{
+	LIST_EACH (node, next, &w->letters) {
+		const struct letter *letter = LIST_ENTRY_OF(node, struct letter, node);
+		size_t line = strcspn(letter->body, "\n");
+
+		if (accepted->length > line && memcmp(accepted->body, letter->body, line + 1) == 0)
+			return letter;
+	}
+	return NULL;
+}
+
+static bool names(const char *command, const char *address)
+{
+	char *path = mem_printf("<%s>", address);
+	bool found = strstr(command, path) != NULL;
+
+	free(path);
+	return found;
+}
+
+unsigned accepted_count(const struct world *w, const char *relay, const struct letter *letter, const char *recipient)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < RELAYS_MAX; i++) {
+		if (relay != NULL && strcmp(relay, w->relays[i]->name) != 0)
+			continue;
+		LIST_EACH (node, next, &w->relays[i]->accepted) {
+			const struct accepted *accepted = LIST_ENTRY_OF(node, struct accepted, node);
+
+			if (letter_of(w, accepted) != letter)
+				continue;
+			for (size_t k = 0; k < accepted->rcpt_count; k++)
+				count += recipient == NULL || names(accepted->rcpts[k], recipient);
+		}
+	}
+	return count;
+}
+
+/* Promise 6, and 1 the other way round: only what was given goes out, and as it was given. */
+static void check_accepted(struct world *w, const struct scripted_relay *relay, const struct accepted *accepted)
+{
+	const struct letter *letter = letter_of(w, accepted);
+
+	if (letter == NULL) {
+		world_fail(w, "relay %s accepted a message that nobody sent", relay->name);
+		return;
+	}
+	if (accepted->length != letter->length || memcmp(accepted->body, letter->body, letter->length) != 0)
+		world_fail(w, "the body of %s arrived changed (%zu octets of %zu)", letter->name, accepted->length,
+			   letter->length);
+	if (!names(accepted->mail, letter->message->sender))
+		world_fail(w, "%s arrived with \"%s\"", letter->name, accepted->mail);
+	for (size_t i = 0; i < accepted->rcpt_count; i++) {
+		bool given = false;
+
+		for (size_t k = 0; k < letter->message->recipient_count; k++)
+			given = given || names(accepted->rcpts[i], letter->message->recipients[k].address);
+		if (!given)
+			world_fail(w, "%s arrived with \"%s\"", letter->name, accepted->rcpts[i]);
+	}
+}
+
+/* Promises 1 and 3 for one recipient that has its verdict. */
+static void check_recipient(struct world *w, const struct letter *letter, size_t index)
+{
+	const struct recipient *recipient = &letter->message->recipients[index];
+	const struct reply *verdict = recipient->verdict;
+	enum status status = reply_status_of(verdict);
+	unsigned accepted = accepted_count(w, NULL, letter, recipient->address);
+	char line[256];
+
+	if (status == STATUS_SENT && accepted != 1)
+		world_fail(w, "%s to %s is reported sent and was accepted %u times", letter->name, recipient->address,
+			   accepted);
+	if (status != STATUS_SENT && verdict->local != LOCAL_AMBIGUOUS && accepted != 0)
+		world_fail(w, "%s to %s is reported %s and not ambiguous, but a relay accepted it", letter->name,
+			   recipient->address, status_names[status]);
+	if (accepted > 1)
+		world_fail(w, "%s to %s was accepted %u times", letter->name, recipient->address, accepted);
+	if (status != STATUS_SENT && !letter->outcomes[index].expected)
+		world_fail(w, "%s to %s is %s though nothing was said of that (%s)", letter->name, recipient->address,
+			   status_names[status], reply_line(verdict, line, sizeof(line)));
+	if (letter->outcomes[index].at > letter->message->deadline)
+		world_fail(w, "%s to %s had its verdict after the deadline", letter->name, recipient->address);
+}
+
+static void check_letter(struct world *w, const struct letter *letter)
+{
+	const struct message *message = letter->message;
+	size_t settled = 0;
+
+	for (size_t i = 0; i < message->recipient_count; i++) {
+		if (letter->abandoned) {
+			if (accepted_count(w, NULL, letter, message->recipients[i].address) > 1)
+				world_fail(w, "%s was abandoned and accepted twice", letter->name);
+		} else if (message->recipients[i].verdict != NULL) {
+			settled++;
+			check_recipient(w, letter, i);
+		} else if (!letter->may_wait) {
+			world_fail(w, "%s to %s never had a verdict", letter->name, message->recipients[i].address);
+		}
+	}
+	if (!letter->abandoned && letter->published != settled)
+		world_fail(w, "%s: %zu verdicts and outcomes published for %u recipients", letter->name, settled,
+			   letter->published);
+}
+
+static void check_secrets(struct world *w)
+{
+	LIST_EACH (node, next, &w->log) {
+		const struct logged *logged = LIST_ENTRY_OF(node, struct logged, node);
+
+		for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
+			if (strstr(logged->line, secrets[i]) != NULL)
+				world_fail(w, "the password was logged: %s", logged->line);
+		}
+	}
+}
+
+void promises_check(struct world *w)
+{
+	for (size_t i = 0; i < RELAYS_MAX; i++) {
+		LIST_EACH (node, next, &w->relays[i]->accepted)
+			check_accepted(w, w->relays[i], LIST_ENTRY_OF(node, struct accepted, node));
+	}
+	LIST_EACH (node, next, &w->letters)
+		check_letter(w, LIST_ENTRY_OF(node, struct letter, node));
+	check_secrets(w);
+}
+
+void promises_check_remains(struct world *w)
+{
+	for (size_t i = 0; i < RELAYS_MAX; i++) {
+		if (scripted_relay_open(w->relays[i]) > 0)
+			world_fail(w, "%u sockets to relay %s are open after the end",
+				   scripted_relay_open(w->relays[i]), w->relays[i]->name);
+	}
+	LIST_EACH (node, next, &w->letters) {
+		const struct letter *letter = LIST_ENTRY_OF(node, struct letter, node);
+
+		if (letter->message->refs != 1)
+			world_fail(w, "%s is still held after the end", letter->name);
+		for (size_t i = 0; i < letter->message->recipient_count; i++) {
+			if (!letter->abandoned && letter->message->recipients[i].verdict == NULL)
+				world_fail(w, "%s had no verdict at the end of all", letter->name);
+		}
+	}
+}

@@ -1,0 +1,128 @@
+/*
+ * The world of one scenario: a configuration, a router, scripted relays, messages, and the clock, which moves only by
+ * pass() and run(). world.c makes and moves it, steps.c carries out the lines of a scenario, expect.c judges what they
+ * expect, promises.c what must hold in every scenario. Called by run_scenarios; one at a time.
+ */
+#ifndef SCENARIO_WORLD_H
+#define SCENARIO_WORLD_H
+
+#include "base/log.h"
+#include "relay.h"
+#include "relay/route.h"
+#include "script.h"
+
+#define RELAYS_MAX 4
+
+/* One line of a section of relaypool.conf. */
+struct setting {
+	char *key, *value;
+};
+
+/* A section: the top, a relay or a route. */
+struct section {
+	char *name;
+	bool declared;
+	struct setting *settings;
+	size_t count;
+};
+
+/* What became of one recipient, as far as the world saw it. */
+struct outcome {
+	bool expected; /* an `expect` spoke of a verdict other than sent */
+	usec_t at;     /* when the verdict came; -1 */
+};
+
+/* A message given to the router. */
+struct letter {
+	struct list node; /* world.letters */
+	struct world *world;
+	char *name;
+	struct message *message;  /* one reference is ours */
+	struct outcome *outcomes; /* one for each recipient */
+	unsigned published;       /* recipients that EVENT_OUTCOME spoke of */
+	usec_t sent_at;
+	bool abandoned;
+	bool may_wait; /* the last `expect` said that it waits */
+	char *body;
+	size_t length;
+};
+
+struct logged {
+	struct list node; /* world.log */
+	enum log_level level;
+	char *line;
+};
+
+struct world {
+	const char *directory; /* of the scenario alone; borrowed */
+	const char *ca_file;   /* borrowed */
+	unsigned line;         /* being carried out */
+	usec_t began;          /* clock_now() at its beginning */
+
+	struct section top;
+	struct section relay_sections[RELAYS_MAX];
+	struct section *routes;
+	size_t route_count;
+	struct scripted_relay *relays[RELAYS_MAX];
+
+	struct conf *conf; /* NULL before the start */
+	struct router *router;
+	bool down; /* router_shutdown() has said that it is done */
+
+	struct list letters;
+	struct list log;
+	struct list orders; /* actions of `do`, kept until the end */
+	unsigned long events[EVENT_KINDS];
+	unsigned long activity; /* anything that was said, heard, logged or settled */
+	bool inside_take;       /* settled() must not be called now */
+
+	struct evbuffer *failures;   /* one sentence a line */
+	struct evbuffer *transcript; /* what happened, in order */
+};
+
+struct world *world_create(const char *directory, const char *ca_file);
+/* Judges what must always hold, takes everything down and judges what is left over. */
+void world_finish(struct world *w);
+void world_free(struct world *w);
+
+/* Carries out one line. False if the scenario cannot go on. */
+bool world_step(struct world *w, const struct line *line);
+
+/* A reason why the scenario failed. Returns false, for callers who give up with it. */
+bool world_fail(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
+void world_note(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3); /* into the transcript */
+
+/* ---- world.c for steps.c ---- */
+
+bool world_start(struct world *w, bool unclean) MUST_CHECK; /* configuration, relays, router; nothing if it is up */
+bool world_reload(struct world *w) MUST_CHECK;
+void world_stop_router(struct world *w); /* router_free() */
+void world_set(struct section *section, const char *key, const char *value);
+struct section *world_route(struct world *w, const char *name);
+void world_pass(struct world *w, usec_t by);
+void world_run(struct world *w); /* until every message is settled, or nothing more would ever happen */
+void world_settle(struct world *w);
+struct letter *world_letter(const struct world *w, const char *name);
+int world_relay_index(const char *name); /* "a" is 0; -1 if it is no name of a relay */
+
+/* ---- expect.c, promises.c ---- */
+
+bool expect_line(struct world *w, const struct line *line);
+void promises_check(struct world *w);
+void promises_check_remains(struct world *w);
+/* How often a relay accepted this message for this recipient; `name` NULL: any relay. */
+unsigned accepted_count(const struct world *w, const char *relay, const struct letter *letter, const char *recipient);
+
+/* ---- words ---- */
+
+/* "10ms", "5s", "2m", "1h". False if it is none. */
+bool read_duration(const char *text, usec_t *out) MUST_CHECK;
+/* "3", "2..4", "2..". */
+struct range {
+	unsigned long from, to;
+};
+bool read_range(const char *text, struct range *out) MUST_CHECK;
+/* "m7" or "m1..m20": calls fn for each name until it says false; false then, or if it is no name. */
+bool each_name(const char *text, bool (*fn)(const char *name, void *arg), void *arg) MUST_CHECK;
+
+#endif
