@@ -28,11 +28,6 @@ struct router {
 static const struct pool_owner callbacks;
 static struct router *the_router; /* pools tell it what they announce; there is one for each process */
 
-static struct router *router_of(struct delivery_router *base)
-{
-	return LIST_ENTRY_OF(base, struct router, base);
-}
-
 static struct pool *pool_of(struct list *node)
 {
 	return LIST_ENTRY_OF(node, struct pool, node);
