@@ -15,7 +15,7 @@ struct tls_context;
  * NULL with one sentence in `error` if the file cannot be used.
  */
 struct tls_context *tls_context_create(bool verify, const char *ca_file, char *error, size_t error_size) MUST_CHECK;
-void tls_context_free(struct tls_context *context);
+void tls_context_free(struct tls_context *context); /* its SSLs may live on; NULL is allowed */
 
 /*
  * A new client SSL for `host`: SNI, host name (or IP address) check, the last session of this context for

@@ -16,6 +16,7 @@
 #include "base/conf.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/tls.h"
 #include "conf_syntax.h"
 #include "conf_types.h"
 
@@ -43,63 +44,63 @@ static const char *const sections[] = {"relay", "route", NULL};
 #define ROUTE(key, kind, members, counted)                                             \
 	{                                                                              \
 		"route", key, &conf_type_##kind, offsetof(struct route_conf, members), \
-		    offsetof(struct route_conf, counted), NULL, 0, 0, NULL             \
+			offsetof(struct route_conf, counted), NULL, 0, 0, NULL         \
 	}
 
 /* The table: key, kind, field, count of a list, default as it would be written, least, most, words. */
 static const struct conf_key keys[] = {
-    TOP("milter", endpoint, milter, 0, "unix:/var/spool/postfix/relaypool/milter.sock", 0, 0, NULL),
-    TOP("lmtp", endpoint, lmtp, offsetof(struct conf, lmtp_count), "unix:/var/spool/postfix/relaypool/lmtp.sock", 0, 0,
-	NULL),
-    TOP("smtp", endpoint, smtp, 0, NULL, 0, 0, NULL),
-    TOP("control", endpoint, control, 0, "unix:/run/relaypool/control.sock", 0, 0, NULL),
-    TOP("user", user, user, 0, NULL, 0, 0, NULL),
-    TOP("socket-group", group, socket_group, 0, NULL, 0, 0, NULL),
-    TOP("socket-mode", mode, socket_mode, 0, "0660", 0, 0, NULL),
-    TOP("allow-users", uid, allow_users, offsetof(struct conf, allow_user_count), NULL, 0, 0, NULL),
-    TOP("deadline", seconds, deadline, 0, "540", SHORTEST, DAY, NULL),
-    TOP("reply-reserve", seconds, reply_reserve, 0, "240", 0, DAY, NULL),
-    TOP("hostname", text, hostname, 0, NULL, 0, 0, NULL),
-    TOP("failover", choice, failover, 0, "queue", 0, 0, failover_words),
-    TOP("memory-limit", size, memory_limit, 0, "64M", 1 << 20, (double)((uint64_t)1 << 40), NULL),
-    TOP("spool-directory", path, spool_directory, 0, LOCALSTATEDIR "/lib/relaypool", 0, 0, NULL),
+	TOP("milter", endpoint, milter, 0, "unix:/var/spool/postfix/relaypool/milter.sock", 0, 0, NULL),
+	TOP("lmtp", endpoint, lmtp, offsetof(struct conf, lmtp_count), "unix:/var/spool/postfix/relaypool/lmtp.sock", 0,
+	    0, NULL),
+	TOP("smtp", endpoint, smtp, 0, NULL, 0, 0, NULL),
+	TOP("control", endpoint, control, 0, "unix:/run/relaypool/control.sock", 0, 0, NULL),
+	TOP("user", user, user, 0, NULL, 0, 0, NULL),
+	TOP("socket-group", group, socket_group, 0, NULL, 0, 0, NULL),
+	TOP("socket-mode", mode, socket_mode, 0, "0660", 0, 0, NULL),
+	TOP("allow-users", uid, allow_users, offsetof(struct conf, allow_user_count), NULL, 0, 0, NULL),
+	TOP("deadline", seconds, deadline, 0, "540", SHORTEST, DAY, NULL),
+	TOP("reply-reserve", seconds, reply_reserve, 0, "240", 0, DAY, NULL),
+	TOP("hostname", text, hostname, 0, NULL, 0, 0, NULL),
+	TOP("failover", choice, failover, 0, "queue", 0, 0, failover_words),
+	TOP("memory-limit", size, memory_limit, 0, "64M", 1 << 20, (double)((uint64_t)1 << 40), NULL),
+	TOP("spool-directory", path, spool_directory, 0, LOCALSTATEDIR "/lib/relaypool", 0, 0, NULL),
 
-    RELAY("host", host, hosts, offsetof(struct relay_conf, host_count), NULL, 0, 0, NULL),
-    RELAY("port", port, port, 0, NULL, 1, UINT16_MAX, NULL),
-    RELAY("tls", choice, tls, 0, "starttls", 0, 0, tls_words),
-    RELAY("tls-verify", bool, tls_verify, 0, "true", 0, 0, NULL),
-    RELAY("tls-ca-file", path, tls_ca_file, 0, NULL, 0, 0, NULL),
-    RELAY("username", text, username, 0, NULL, 0, 0, NULL),
-    RELAY("password-file", path, password_file, 0, NULL, 0, 0, NULL),
-    RELAY("token-file", path, token_file, 0, NULL, 0, 0, NULL),
-    RELAY("token-command", secret, token_command, 0, NULL, 0, 0, NULL),
-    RELAY("auth", mechanism, auth, offsetof(struct relay_conf, auth_count), NULL, 0, 0, mechanism_words),
-    RELAY("allow-cleartext-auth", bool, allow_cleartext_auth, 0, "false", 0, 0, NULL),
-    RELAY("account", text, account, 0, NULL, 0, 0, NULL),
-    RELAY("max-connections", count, max_connections, 0, "10", 1, 1000, NULL),
-    RELAY("min-connections", count, min_connections, 0, "0", 0, 1000, NULL),
-    RELAY("max-messages", count, max_messages, 0, "100", 0, 1000000, NULL),
-    RELAY("max-age", seconds, max_age, 0, "300", 0, DAY, NULL),
-    RELAY("idle-timeout", seconds, idle_timeout, 0, "60", SHORTEST, DAY, NULL),
-    RELAY("rate", rate, rate, 0, "0", 0, 100000, NULL),
-    RELAY("streaming", choice, streaming, 0, "auto", 0, 0, streaming_words),
-    RELAY("connect-timeout", seconds, timeouts[STAGE_CONNECT], 0, "30", SHORTEST, DAY, NULL),
-    RELAY("banner-timeout", seconds, timeouts[STAGE_BANNER], 0, "60", SHORTEST, DAY, NULL),
-    RELAY("ehlo-timeout", seconds, timeouts[STAGE_EHLO], 0, "60", SHORTEST, DAY, NULL),
-    RELAY("tls-timeout", seconds, timeouts[STAGE_TLS], 0, "60", SHORTEST, DAY, NULL),
-    RELAY("auth-timeout", seconds, timeouts[STAGE_AUTH], 0, "60", SHORTEST, DAY, NULL),
-    RELAY("mail-timeout", seconds, timeouts[STAGE_MAIL], 0, "300", SHORTEST, DAY, NULL),
-    RELAY("rcpt-timeout", seconds, timeouts[STAGE_RCPT], 0, "300", SHORTEST, DAY, NULL),
-    RELAY("data-timeout", seconds, timeouts[STAGE_DATA], 0, "120", SHORTEST, DAY, NULL),
-    RELAY("body-timeout", seconds, timeouts[STAGE_BODY], 0, "180", SHORTEST, DAY, NULL),
-    RELAY("reply-timeout", seconds, timeouts[STAGE_REPLY], 0, "600", SHORTEST, DAY, NULL),
+	RELAY("host", host, hosts, offsetof(struct relay_conf, host_count), NULL, 0, 0, NULL),
+	RELAY("port", port, port, 0, NULL, 1, UINT16_MAX, NULL),
+	RELAY("tls", choice, tls, 0, "starttls", 0, 0, tls_words),
+	RELAY("tls-verify", bool, tls_verify, 0, "true", 0, 0, NULL),
+	RELAY("tls-ca-file", path, tls_ca_file, 0, NULL, 0, 0, NULL),
+	RELAY("username", text, username, 0, NULL, 0, 0, NULL),
+	RELAY("password-file", path, password_file, 0, NULL, 0, 0, NULL),
+	RELAY("token-file", path, token_file, 0, NULL, 0, 0, NULL),
+	RELAY("token-command", secret, token_command, 0, NULL, 0, 0, NULL),
+	RELAY("auth", mechanism, auth, offsetof(struct relay_conf, auth_count), NULL, 0, 0, mechanism_words),
+	RELAY("allow-cleartext-auth", bool, allow_cleartext_auth, 0, "false", 0, 0, NULL),
+	RELAY("account", text, account, 0, NULL, 0, 0, NULL),
+	RELAY("max-connections", count, max_connections, 0, "10", 1, 1000, NULL),
+	RELAY("min-connections", count, min_connections, 0, "0", 0, 1000, NULL),
+	RELAY("max-messages", count, max_messages, 0, "100", 0, 1000000, NULL),
+	RELAY("max-age", seconds, max_age, 0, "300", 0, DAY, NULL),
+	RELAY("idle-timeout", seconds, idle_timeout, 0, "60", SHORTEST, DAY, NULL),
+	RELAY("rate", rate, rate, 0, "0", 0, 100000, NULL),
+	RELAY("streaming", choice, streaming, 0, "auto", 0, 0, streaming_words),
+	RELAY("connect-timeout", seconds, timeouts[STAGE_CONNECT], 0, "30", SHORTEST, DAY, NULL),
+	RELAY("banner-timeout", seconds, timeouts[STAGE_BANNER], 0, "60", SHORTEST, DAY, NULL),
+	RELAY("ehlo-timeout", seconds, timeouts[STAGE_EHLO], 0, "60", SHORTEST, DAY, NULL),
+	RELAY("tls-timeout", seconds, timeouts[STAGE_TLS], 0, "60", SHORTEST, DAY, NULL),
+	RELAY("auth-timeout", seconds, timeouts[STAGE_AUTH], 0, "60", SHORTEST, DAY, NULL),
+	RELAY("mail-timeout", seconds, timeouts[STAGE_MAIL], 0, "300", SHORTEST, DAY, NULL),
+	RELAY("rcpt-timeout", seconds, timeouts[STAGE_RCPT], 0, "300", SHORTEST, DAY, NULL),
+	RELAY("data-timeout", seconds, timeouts[STAGE_DATA], 0, "120", SHORTEST, DAY, NULL),
+	RELAY("body-timeout", seconds, timeouts[STAGE_BODY], 0, "180", SHORTEST, DAY, NULL),
+	RELAY("reply-timeout", seconds, timeouts[STAGE_REPLY], 0, "600", SHORTEST, DAY, NULL),
 
-    ROUTE("relays", relay, relays, relay_count),
-    ROUTE("senders", text, senders, sender_count),
-    ROUTE("recipients", text, recipients, recipient_count),
-    ROUTE("clients", network, clients, client_count),
-    ROUTE("users", text, users, user_count),
-    ROUTE("headers", header, headers, header_count),
+	ROUTE("relays", relay, relays, relay_count),
+	ROUTE("senders", text, senders, sender_count),
+	ROUTE("recipients", text, recipients, recipient_count),
+	ROUTE("clients", network, clients, client_count),
+	ROUTE("users", text, users, user_count),
+	ROUTE("headers", header, headers, header_count),
 };
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
 
@@ -235,6 +236,18 @@ static bool check_token_file(struct conf_build *build, cfg_t *section, const str
 	return true;
 }
 
+static bool check_authorities(struct conf_build *build, cfg_t *section, const struct relay_conf *relay)
+{
+	char why[512];
+	if (relay->tls_ca_file == NULL)
+		return true;
+	struct tls_context *context = tls_context_create(true, relay->tls_ca_file, why, sizeof(why));
+	if (context == NULL)
+		return conf_complain(build, conf_syntax_line(section, "tls-ca-file"), "tls-ca-file: %s", why);
+	tls_context_free(context);
+	return true;
+}
+
 static bool uses_token(const char *mechanism)
 {
 	return strcmp(mechanism, "XOAUTH2") == 0 || strcmp(mechanism, "OAUTHBEARER") == 0;
@@ -273,9 +286,9 @@ static bool check_credentials(struct conf_build *build, cfg_t *section, const st
 		return true;
 	if (relay->password == NULL && !token)
 		return conf_complain(
-		    build, conf_syntax_line(section, "username"),
-		    "relay \"%s\" has a username but no secret: set password-file, token-file or token-command",
-		    relay->name);
+			build, conf_syntax_line(section, "username"),
+			"relay \"%s\" has a username but no secret: set password-file, token-file or token-command",
+			relay->name);
 	if (relay->tls == TLS_NONE && !relay->allow_cleartext_auth)
 		return conf_complain(build, conf_syntax_line(section, "tls"),
 				     "relay \"%s\" has tls = \"none\" and a username: its secret would cross the "
@@ -313,8 +326,8 @@ static bool read_relay(struct conf_build *build, cfg_t *section, struct relay_co
 				     "min-connections = %u: at most max-connections (%u) is allowed",
 				     relay->min_connections, relay->max_connections);
 	complete_relay(relay);
-	return read_password(build, section, relay) && check_token_file(build, section, relay) &&
-	       check_credentials(build, section, relay);
+	return check_authorities(build, section, relay) && read_password(build, section, relay) &&
+	       check_token_file(build, section, relay) && check_credentials(build, section, relay);
 }
 
 static bool read_relays(struct conf_build *build, cfg_t *file)
@@ -423,9 +436,9 @@ static bool check_failover(struct conf_build *build, cfg_t *file)
 	unsigned line = conf_syntax_line(file, "smtp");
 	conf->has_smtp = is_given(file, "smtp");
 	if (conf->failover == FAILOVER_DIRECT && !conf->has_smtp)
-		return conf_complain(
-		    build, conf_syntax_line(file, "failover"),
-		    "failover = \"direct\" needs the direct listener: set smtp, as in smtp = \"inet:10025@127.0.0.1\"");
+		return conf_complain(build, conf_syntax_line(file, "failover"),
+				     "failover = \"direct\" needs the direct listener: set smtp, as in smtp = "
+				     "\"inet:10025@127.0.0.1\"");
 	if (conf->failover != FAILOVER_DIRECT && conf->has_smtp)
 		return conf_complain(build, line,
 				     "smtp, the direct listener, is allowed with failover = \"direct\" only");
@@ -498,9 +511,10 @@ static bool read_top(struct conf_build *build, cfg_t *file)
 	}
 	if (conf->reply_reserve >= conf->deadline)
 		return conf_complain(
-		    build, conf_syntax_line(file, is_given(file, "reply-reserve") ? "reply-reserve" : "deadline"),
-		    "reply-reserve (%.12g) must be less than deadline (%.12g)",
-		    (double)conf->reply_reserve / (double)USEC_PER_SEC, (double)conf->deadline / (double)USEC_PER_SEC);
+			build, conf_syntax_line(file, is_given(file, "reply-reserve") ? "reply-reserve" : "deadline"),
+			"reply-reserve (%.12g) must be less than deadline (%.12g)",
+			(double)conf->reply_reserve / (double)USEC_PER_SEC,
+			(double)conf->deadline / (double)USEC_PER_SEC);
 	return check_sockets(build, file) && check_failover(build, file);
 }
 

@@ -171,8 +171,8 @@ static void list_keys(const char *section, char *out, size_t size)
 	out[0] = '\0';
 	for (size_t i = 0; i < reading->known_count && used < size; i++) {
 		if (same_section(reading->known[i].section, section))
-			used +=
-			    (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", reading->known[i].name);
+			used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "",
+						 reading->known[i].name);
 	}
 	for (size_t i = 0; section == NULL && reading->sections[i] != NULL && used < size; i++)
 		used += (size_t)snprintf(out + used, size - used, ", %s \"NAME\" { ... }", reading->sections[i]);

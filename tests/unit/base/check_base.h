@@ -11,5 +11,6 @@ Suite *mem_suite(void);
 Suite *publish_suite(void);
 Suite *rate_suite(void);
 Suite *spool_suite(void);
+Suite *tls_suite(void);
 
 #endif
