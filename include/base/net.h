@@ -15,11 +15,14 @@
 
 enum endpoint_kind { ENDPOINT_UNIX = 0, ENDPOINT_INET };
 
-/* unix:PATH, inet:PORT@HOST (Sendmail's spelling) or inet:HOST:PORT (Postfix's); IPv6 in brackets. */
+/*
+ * unix:PATH, inet:PORT@HOST (Sendmail's spelling) or inet:HOST:PORT (Postfix's); IPv6 in brackets. libmilter wants
+ * inet6:PORT@HOST for IPv6: this is accepted too, and written.
+ */
 struct endpoint {
 	enum endpoint_kind kind;
 	char path[108];
-	char host[128];
+	char host[128]; /* a name, or an address without brackets */
 	uint16_t port;
 };
 
@@ -36,7 +39,10 @@ bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
 bool net_clear_stale(const struct endpoint *endpoint, char error[NET_ERROR_SIZE]) MUST_CHECK;
 /* Sets a unix socket's group (ignored if (gid_t)-1) and mode. False with the reason in `error`. */
 bool net_set_access(const struct endpoint *endpoint, gid_t group, mode_t mode, char error[NET_ERROR_SIZE]) MUST_CHECK;
-/* A non-blocking listening socket, close-on-exec; stale files are cleared first. -1 with the reason in `error`. */
+/*
+ * A non-blocking listening socket, close-on-exec; stale files are cleared first. The host of an inet endpoint must be an
+ * address or localhost (127.0.0.1). -1 with the reason in `error`.
+ */
 int net_listen(const struct endpoint *endpoint, gid_t group, mode_t mode, char error[NET_ERROR_SIZE]) MUST_CHECK;
 
 /* Starts a non-blocking TCP connection, close-on-exec, TCP_NODELAY. -1 with errno at once, else a socket in progress. */
@@ -53,7 +59,7 @@ bool net_peer_tcp_user(int fd, uid_t *uid) MUST_CHECK;
 /* Smoothed round-trip time of a TCP connection (TCP_INFO); -1 if it cannot be told. */
 usec_t net_round_trip(int fd);
 
-/* "192.0.2.1" or "2001:db8::1", without the port. Returns `out`. */
+/* "192.0.2.1" or "2001:db8::1", without the port; a v4-mapped IPv6 address as IPv4. Returns `out`. */
 const char *net_address(const struct sockaddr *address, char out[NET_NAME_SIZE]);
 
 /* A network in CIDR form, for `clients`. */
@@ -62,6 +68,7 @@ struct network {
 	unsigned char address[16];
 	unsigned prefix;
 };
+/* ADDRESS or ADDRESS/PREFIX, the bits beyond the prefix 0. */
 bool network_parse(const char *text, struct network *network) MUST_CHECK;
 /* Compares v4-mapped IPv6 addresses as IPv4. */
 bool network_contains(const struct network *network, const struct sockaddr *address);

@@ -22,7 +22,7 @@ typedef void resolve_done_fn(const struct resolved *result, void *arg);
 struct resolve;
 /* done() is called once from the loop, never from inside this call. */
 struct resolve *resolve_start(const char *host, uint16_t port, resolve_done_fn *done, void *arg);
-/* done() will not be called. NULL is allowed. */
+/* done() will not be called; not to be used after it was. NULL is allowed. */
 void resolve_cancel(struct resolve *resolve);
 
 #endif

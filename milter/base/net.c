@@ -1,2 +1,504 @@
-/* net */
-#include "relaypool.h"
+/*
+ * Sockets, as the rest of the program sees them: endpoints, listening, connecting, who is at the other end, networks.
+ * Called by ingest, relay, admin and the configuration. Never waits: names are resolve.c's business.
+ */
+#include <config.h>
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/net.h"
+
+/* Writes the reason; always false. */
+PRINTF_LIKE(2, 3) static bool fail(char error[NET_ERROR_SIZE], const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(error, NET_ERROR_SIZE, format, args);
+	va_end(args);
+	return false;
+}
+
+static void close_keeping_errno(int fd)
+{
+	int error = errno;
+	close(fd);
+	errno = error;
+}
+
+/* ---- endpoints ---- */
+
+static bool parse_unix(const char *text, const char *path, struct endpoint *endpoint, char error[NET_ERROR_SIZE])
+{
+	size_t length = strlen(path);
+	if (path[0] != '/' || path[length - 1] == '/')
+		return fail(error, "%.100s: the path of a unix socket must begin with / and name a file", text);
+	if (length >= sizeof endpoint->path)
+		return fail(error, "%.100s...: the path of a unix socket may be %zu octets long", text,
+			    sizeof endpoint->path - 1);
+	endpoint->kind = ENDPOINT_UNIX;
+	memcpy(endpoint->path, path, length + 1);
+	return true;
+}
+
+static bool parse_port(const char *digits, size_t length, uint16_t *port)
+{
+	unsigned value = 0;
+	if (length == 0 || length > 5)
+		return false;
+	for (size_t i = 0; i < length; i++) {
+		if (!isdigit((unsigned char)digits[i]))
+			return false;
+		value = value * 10 + (unsigned)(digits[i] - '0');
+	}
+	*port = (uint16_t)value;
+	return value >= 1 && value <= UINT16_MAX;
+}
+
+/* Takes an IPv6 address out of its brackets; anything else must look like a name or an IPv4 address. */
+static bool parse_host(const char *text, size_t length, char host[128])
+{
+	struct in6_addr address;
+	bool bracketed = length >= 2 && text[0] == '[' && text[length - 1] == ']';
+	if (bracketed)
+		text++, length -= 2;
+	if (length == 0 || length >= 128)
+		return false;
+	memcpy(host, text, length);
+	host[length] = '\0';
+	if (bracketed)
+		return inet_pton(AF_INET6, host, &address) == 1;
+	for (size_t i = 0; i < length; i++)
+		if (!isalnum((unsigned char)host[i]) && host[i] != '.' && host[i] != '-' && host[i] != '_')
+			return false;
+	return true;
+}
+
+/* `spec` is PORT@HOST or HOST:PORT. */
+static bool parse_inet(const char *text, const char *spec, struct endpoint *endpoint, char error[NET_ERROR_SIZE])
+{
+	const char *at = strchr(spec, '@'), *colon = strrchr(spec, ':');
+	const char *host, *port;
+	size_t host_length, port_length;
+	if (at) {
+		port = spec, port_length = (size_t)(at - spec);
+		host = at + 1, host_length = strlen(host);
+	} else if (colon) {
+		host = spec, host_length = (size_t)(colon - spec);
+		port = colon + 1, port_length = strlen(port);
+	} else {
+		return fail(error, "%.100s: host and port are needed: inet:PORT@HOST or inet:HOST:PORT", text);
+	}
+	if (!parse_port(port, port_length, &endpoint->port))
+		return fail(error, "%.100s: the port must be a number from 1 to 65535", text);
+	if (!parse_host(host, host_length, endpoint->host))
+		return fail(error, "%.100s: the host must be a name, an IPv4 address or an IPv6 address in brackets",
+			    text);
+	endpoint->kind = ENDPOINT_INET;
+	return true;
+}
+
+bool endpoint_parse(const char *text, struct endpoint *endpoint, char error[NET_ERROR_SIZE])
+{
+	memset(endpoint, 0, sizeof *endpoint);
+	if (strncmp(text, "unix:", 5) == 0)
+		return parse_unix(text, text + 5, endpoint, error);
+	if (strncmp(text, "inet:", 5) == 0)
+		return parse_inet(text, text + 5, endpoint, error);
+	if (strncmp(text, "inet6:", 6) != 0)
+		return fail(error, "%.100s: a socket is unix:PATH, inet:PORT@HOST or inet:HOST:PORT", text);
+	if (!parse_inet(text, text + 6, endpoint, error))
+		return false;
+	if (!strchr(endpoint->host, ':'))
+		return fail(error, "%.100s: inet6 needs an IPv6 address in brackets", text);
+	return true;
+}
+
+const char *endpoint_format(const struct endpoint *endpoint, char out[NET_NAME_SIZE])
+{
+	if (endpoint->kind == ENDPOINT_UNIX)
+		snprintf(out, NET_NAME_SIZE, "unix:%s", endpoint->path);
+	else if (strchr(endpoint->host, ':'))
+		snprintf(out, NET_NAME_SIZE, "inet6:%u@[%s]", endpoint->port, endpoint->host);
+	else
+		snprintf(out, NET_NAME_SIZE, "inet:%u@%s", endpoint->port, endpoint->host);
+	return out;
+}
+
+bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
+{
+	if (a->kind != b->kind)
+		return false;
+	if (a->kind == ENDPOINT_UNIX)
+		return strcmp(a->path, b->path) == 0;
+	return a->port == b->port && strcasecmp(a->host, b->host) == 0;
+}
+
+/* ---- listening ---- */
+
+static socklen_t unix_address(const struct endpoint *endpoint, struct sockaddr_un *address)
+{
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	_Static_assert(sizeof endpoint->path == sizeof address->sun_path, "a path fits");
+	memcpy(address->sun_path, endpoint->path, sizeof address->sun_path);
+	return sizeof *address;
+}
+
+/* Tries to connect. 0 if somebody answers, else why not. */
+static int probe(const struct endpoint *endpoint)
+{
+	struct sockaddr_un address;
+	socklen_t length = unix_address(endpoint, &address);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return errno;
+	int error = connect(fd, (struct sockaddr *)&address, length) == 0 ? 0 : errno;
+	close(fd);
+	return error;
+}
+
+static bool directory_exists(const char *path, char error[NET_ERROR_SIZE])
+{
+	char directory[sizeof ((struct endpoint *)NULL)->path];
+	struct stat st;
+	size_t length = (size_t)(strrchr(path, '/') - path);
+	memcpy(directory, path, length + 1);
+	directory[length > 0 ? length : 1] = '\0';
+	if (stat(directory, &st) != 0)
+		return fail(error, "%s: the directory cannot be used: %s", directory, strerror(errno));
+	return S_ISDIR(st.st_mode) || fail(error, "%s: this is not a directory", directory);
+}
+
+bool net_clear_stale(const struct endpoint *endpoint, char error[NET_ERROR_SIZE])
+{
+	const char *path = endpoint->path;
+	struct stat st;
+	if (endpoint->kind != ENDPOINT_UNIX)
+		return true;
+	if (!directory_exists(path, error))
+		return false;
+	if (lstat(path, &st) != 0)
+		return errno == ENOENT || fail(error, "%s: %s", path, strerror(errno));
+	if (!S_ISSOCK(st.st_mode))
+		return fail(error, "%s: this is not a socket: remove it or choose another path", path);
+	int reason = probe(endpoint);
+	switch (reason) {
+	case 0:
+	case EAGAIN:     /* … which has no time for us at present */
+	case EPROTOTYPE: /* … on a socket of another type */
+		return fail(error, "%s: another process is listening there", path);
+	case ECONNREFUSED:
+		break;
+	default:
+		return fail(error, "%s: whether another process is listening there cannot be told: %s", path,
+			    strerror(reason));
+	}
+	if (unlink(path) != 0 && errno != ENOENT)
+		return fail(error, "%s: a stale socket cannot be removed: %s", path, strerror(errno));
+	return true;
+}
+
+bool net_set_access(const struct endpoint *endpoint, gid_t group, mode_t mode, char error[NET_ERROR_SIZE])
+{
+	const char *path = endpoint->path;
+	if (endpoint->kind != ENDPOINT_UNIX)
+		return true;
+	if (group != (gid_t)-1 && chown(path, (uid_t)-1, group) != 0)
+		return fail(error,
+			    "%s: the group cannot be set to %u: %s; start as root, or give the directory that group and "
+			    "the setgid bit",
+			    path, (unsigned)group, strerror(errno));
+	if (chmod(path, mode) != 0)
+		return fail(error, "%s: the mode cannot be set to %04o: %s", path, (unsigned)mode, strerror(errno));
+	return true;
+}
+
+/* Bound and not yet listening, so that nobody can connect before group and mode are set. */
+static int bind_unix(const struct endpoint *endpoint, gid_t group, mode_t mode, char error[NET_ERROR_SIZE])
+{
+	struct sockaddr_un address;
+	socklen_t length = unix_address(endpoint, &address);
+	if (!net_clear_stale(endpoint, error))
+		return -1;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) != 0) {
+		fail(error, "%s: the socket cannot be made: %s", endpoint->path, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	if (!net_set_access(endpoint, group, mode, error)) {
+		unlink(endpoint->path);
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* The address of an inet endpoint; names are not looked up, since that may take long. */
+static struct addrinfo *listening_address(const struct endpoint *endpoint)
+{
+	const char *host = strcasecmp(endpoint->host, "localhost") == 0 ? "127.0.0.1" : endpoint->host;
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *address = NULL;
+	char port[8];
+	snprintf(port, sizeof port, "%u", endpoint->port);
+	return getaddrinfo(host, port, &hints, &address) == 0 ? address : NULL;
+}
+
+static int bind_inet(const struct endpoint *endpoint, char error[NET_ERROR_SIZE])
+{
+	char name[NET_NAME_SIZE];
+	struct addrinfo *address = listening_address(endpoint);
+	if (!address) {
+		fail(error, "%s: give the address in numbers, or localhost", endpoint_format(endpoint, name));
+		return -1;
+	}
+	static const int one = 1;
+	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0;
+	if (ok && address->ai_family == AF_INET6)
+		ok = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) == 0;
+	if (!ok || bind(fd, address->ai_addr, address->ai_addrlen) != 0) {
+		fail(error, "%s: the socket cannot be made: %s", endpoint_format(endpoint, name), strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+	}
+	freeaddrinfo(address);
+	return fd;
+}
+
+int net_listen(const struct endpoint *endpoint, gid_t group, mode_t mode, char error[NET_ERROR_SIZE])
+{
+	char name[NET_NAME_SIZE];
+	int fd = endpoint->kind == ENDPOINT_UNIX ? bind_unix(endpoint, group, mode, error) : bind_inet(endpoint, error);
+	if (fd >= 0 && listen(fd, SOMAXCONN) != 0) {
+		fail(error, "%s: %s", endpoint_format(endpoint, name), strerror(errno));
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/* ---- connecting ---- */
+
+int net_connect(const struct sockaddr *address, socklen_t length)
+{
+	static const int one = 1;
+	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	if (fd < 0)
+		return -1;
+	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one) == 0 &&
+	    (connect(fd, address, length) == 0 || errno == EINPROGRESS))
+		return fd;
+	close_keeping_errno(fd);
+	return -1;
+}
+
+usec_t net_round_trip(int fd)
+{
+	struct tcp_info info;
+	socklen_t length = sizeof info;
+	memset(&info, 0, sizeof info);
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 || info.tcpi_rtt == 0)
+		return -1;
+	return info.tcpi_rtt;
+}
+
+/* ---- who is at the other end ---- */
+
+bool net_peer_credentials(int fd, uid_t *uid, gid_t *gid)
+{
+	struct ucred peer;
+	socklen_t length = sizeof peer;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.uid == (uid_t)-1)
+		return false;
+	*uid = peer.uid;
+	*gid = peer.gid;
+	return true;
+}
+
+/* Address and port in the places where inet_diag wants them. */
+static bool diag_address(const struct sockaddr_storage *address, __be32 out[4], __be16 *port)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+	if (address->ss_family == AF_INET) {
+		memcpy(out, &in->sin_addr, sizeof in->sin_addr);
+		*port = in->sin_port;
+	} else if (address->ss_family == AF_INET6) {
+		memcpy(out, &in6->sin6_addr, sizeof in6->sin6_addr);
+		*port = in6->sin6_port;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+struct diag_question {
+	struct nlmsghdr header;
+	struct inet_diag_req_v2 request;
+};
+
+/* The other end's own socket is the one whose source is our peer and whose destination is ourselves. */
+static bool diag_question(int fd, struct diag_question *question)
+{
+	struct sockaddr_storage ours, theirs;
+	socklen_t ours_length = sizeof ours, theirs_length = sizeof theirs;
+	if (getsockname(fd, (struct sockaddr *)&ours, &ours_length) != 0 ||
+	    getpeername(fd, (struct sockaddr *)&theirs, &theirs_length) != 0)
+		return false;
+	*question = (struct diag_question){
+		.header = {.nlmsg_len = sizeof *question,
+			   .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+			   .nlmsg_flags = NLM_F_REQUEST},
+		.request = {.sdiag_family = (__u8)theirs.ss_family,
+			    .sdiag_protocol = IPPROTO_TCP,
+			    .idiag_states = 1U << TCP_ESTABLISHED,
+			    .id.idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}},
+	};
+	struct inet_diag_sockid *id = &question->request.id;
+	return diag_address(&theirs, id->idiag_src, &id->idiag_sport) &&
+	       diag_address(&ours, id->idiag_dst, &id->idiag_dport);
+}
+
+/* The kernel answers an exact question within send(); so nothing is waited for. */
+static bool diag_ask(struct diag_question *question, struct inet_diag_msg *answer)
+{
+	union {
+		struct nlmsghdr header;
+		char octets[4096];
+	} reply;
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	if (fd < 0)
+		return false;
+	ssize_t length = -1;
+	if (sendto(fd, question, sizeof *question, 0, (struct sockaddr *)&kernel, sizeof kernel) ==
+	    (ssize_t)sizeof *question)
+		length = recv(fd, &reply, sizeof reply, MSG_DONTWAIT);
+	close(fd);
+	if (length < (ssize_t)NLMSG_LENGTH(sizeof *answer) || reply.header.nlmsg_type != SOCK_DIAG_BY_FAMILY ||
+	    reply.header.nlmsg_len < NLMSG_LENGTH(sizeof *answer))
+		return false;
+	memcpy(answer, NLMSG_DATA(&reply.header), sizeof *answer);
+	return true;
+}
+
+/*
+ * With no such connection the kernel may name a listening socket instead: the state tells. A socket whose process has
+ * closed it has no inode and would read as root's.
+ */
+bool net_peer_tcp_user(int fd, uid_t *uid)
+{
+	struct diag_question question;
+	struct inet_diag_msg answer;
+	if (!diag_question(fd, &question) || !diag_ask(&question, &answer))
+		return false;
+	if (answer.idiag_state != TCP_ESTABLISHED || answer.idiag_inode == 0)
+		return false;
+	*uid = answer.idiag_uid;
+	return true;
+}
+
+/* ---- addresses and networks ---- */
+
+/* The octets of an address; an IPv4 one within IPv6 (RFC 4291 §2.5.5.2) counts as IPv4. AF_UNSPEC for other families. */
+static int plain_address(const struct sockaddr *address, const unsigned char **octets)
+{
+	if (address->sa_family == AF_INET) {
+		*octets = (const unsigned char *)&((const struct sockaddr_in *)(const void *)address)->sin_addr;
+		return AF_INET;
+	}
+	if (address->sa_family != AF_INET6)
+		return AF_UNSPEC;
+	const struct in6_addr *in6 = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+	bool mapped = IN6_IS_ADDR_V4MAPPED(in6);
+	*octets = in6->s6_addr + (mapped ? 12 : 0);
+	return mapped ? AF_INET : AF_INET6;
+}
+
+const char *net_address(const struct sockaddr *address, char out[NET_NAME_SIZE])
+{
+	const unsigned char *octets;
+	int family = plain_address(address, &octets);
+	if (family == AF_UNSPEC || !inet_ntop(family, octets, out, NET_NAME_SIZE))
+		snprintf(out, NET_NAME_SIZE, "unknown");
+	return out;
+}
+
+/* Whether the first `prefix` bits are the same. */
+static bool same_prefix(const unsigned char *a, const unsigned char *b, unsigned prefix)
+{
+	unsigned whole = prefix / 8, rest = prefix % 8;
+	return memcmp(a, b, whole) == 0 && (rest == 0 || (a[whole] ^ b[whole]) >> (8 - rest) == 0);
+}
+
+/* Bits beyond the prefix: most likely another network was meant. */
+static bool has_host_bits(const struct network *network)
+{
+	unsigned bits = network->family == AF_INET ? 32 : 128;
+	for (unsigned i = network->prefix; i < bits; i++)
+		if (network->address[i / 8] & (0x80 >> i % 8))
+			return true;
+	return false;
+}
+
+bool network_parse(const char *text, struct network *network)
+{
+	char address[INET6_ADDRSTRLEN];
+	const char *slash = strchrnul(text, '/');
+	size_t length = (size_t)(slash - text);
+	memset(network, 0, sizeof *network);
+	if (length >= sizeof address)
+		return false;
+	memcpy(address, text, length);
+	address[length] = '\0';
+	network->family = strchr(address, ':') ? AF_INET6 : AF_INET;
+	if (inet_pton(network->family, address, network->address) != 1)
+		return false;
+	unsigned bits = network->family == AF_INET ? 32 : 128;
+	network->prefix = bits;
+	if (*slash) {
+		char *end;
+		if (!isdigit((unsigned char)slash[1]) || strlen(slash + 1) > 3)
+			return false;
+		network->prefix = (unsigned)strtoul(slash + 1, &end, 10);
+		if (*end || network->prefix > bits)
+			return false;
+	}
+	if (has_host_bits(network))
+		return false;
+	if (network->family == AF_INET6 && network->prefix >= 96 &&
+	    IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)network->address)) {
+		network->family = AF_INET;
+		network->prefix -= 96;
+		memmove(network->address, network->address + 12, 4);
+		memset(network->address + 4, 0, 12);
+	}
+	return true;
+}
+
+bool network_contains(const struct network *network, const struct sockaddr *address)
+{
+	const unsigned char *octets;
+	return plain_address(address, &octets) == network->family &&
+	       same_prefix(octets, network->address, network->prefix);
+}

@@ -9,8 +9,10 @@ int main(void)
 	srunner_add_suite(runner, log_suite());
 	srunner_add_suite(runner, loop_suite());
 	srunner_add_suite(runner, mem_suite());
+	srunner_add_suite(runner, net_suite());
 	srunner_add_suite(runner, publish_suite());
 	srunner_add_suite(runner, rate_suite());
+	srunner_add_suite(runner, resolve_suite());
 	srunner_add_suite(runner, spool_suite());
 	srunner_add_suite(runner, tls_suite());
 	srunner_run_all(runner, CK_ENV);

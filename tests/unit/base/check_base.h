@@ -8,8 +8,10 @@ Suite *clock_suite(void);
 Suite *log_suite(void);
 Suite *loop_suite(void);
 Suite *mem_suite(void);
+Suite *net_suite(void);
 Suite *publish_suite(void);
 Suite *rate_suite(void);
+Suite *resolve_suite(void);
 Suite *spool_suite(void);
 Suite *tls_suite(void);
 

@@ -231,6 +231,7 @@ Suite *clock_suite(void)
 {
 	Suite *suite = suite_create("clock");
 	TCase *tcase = tcase_create("clock");
+	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, timers_fire_in_order_of_due);
 	tcase_add_test(tcase, timers_of_equal_due_fire_in_order_of_arming);

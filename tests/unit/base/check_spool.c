@@ -36,13 +36,19 @@ static void teardown(void)
 	ck_assert_int_eq(rmdir(directory), 0); /* so no file was left in it */
 }
 
+/* What stands at `offset` in every spool here. */
+static void pattern(uint64_t offset, char *block, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		block[i] = (char)((offset + i) * 7 % 251);
+}
+
 static bool fill(struct spool *spool, size_t octets)
 {
 	char block[1000];
 	while (octets > 0) {
 		size_t length = octets < sizeof block ? octets : sizeof block;
-		for (size_t i = 0; i < length; i++)
-			block[i] = (char)((spool_size(spool) + i) * 7 % 251);
+		pattern(spool_size(spool), block, length);
 		if (!spool_append(spool, block, length))
 			return false;
 		octets -= length;
@@ -53,13 +59,13 @@ static bool fill(struct spool *spool, size_t octets)
 /* Whether everything that fill() wrote comes back, read in pieces of `piece` octets. */
 static void verify(const struct spool *spool, uint64_t size, size_t piece)
 {
-	char block[5000];
+	char block[5000], expected[5000];
 	ck_assert_uint_eq(spool_size(spool), size);
 	uint64_t offset = 0;
 	for (ssize_t n; (n = spool_read(spool, offset, block, piece)) != 0; offset += (uint64_t)n) {
 		ck_assert_int_gt(n, 0);
-		for (size_t i = 0; i < (size_t)n; i++)
-			ck_assert_int_eq(block[i], (char)((offset + i) * 7 % 251));
+		pattern(offset, expected, (size_t)n);
+		ck_assert_mem_eq(block, expected, (size_t)n);
 	}
 	ck_assert_uint_eq(offset, size);
 }
@@ -277,6 +283,7 @@ Suite *spool_suite(void)
 {
 	Suite *suite = suite_create("spool");
 	TCase *tcase = tcase_create("spool");
+	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, what_was_written_is_read);
 	tcase_add_test(tcase, an_empty_spool_is_empty);
