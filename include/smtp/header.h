@@ -12,7 +12,10 @@
 struct header_filter;
 typedef void header_sink_fn(const char *data, size_t length, void *arg);
 
-/* `sink` gets what is kept. `requeue_users`: uids that postsuper -r's Received may name ("from userid N"). */
+/*
+ * `sink` gets what is kept. `key` is lent until the filter is freed. `requeue_users`: uids that postsuper -r's Received
+ * may name ("from userid N").
+ */
 struct header_filter *header_filter_create(const struct tag_key *key, const uid_t *requeue_users, size_t user_count,
 					   header_sink_fn *sink, void *arg);
 void header_filter_free(struct header_filter *filter);

@@ -2,6 +2,8 @@
  * Commands: what the MTA says at LMTP is taken apart, what relays are told is written. Called by ingest/session and
  * relay/transaction. As tolerant as Postfix where that is harmless; never passes on what two servers read differently.
  */
+#include <config.h>
+
 #include "smtp/command.h"
 
 #include <assert.h>
@@ -12,6 +14,7 @@
 
 #include <event2/buffer.h>
 
+#include "ascii.h"
 #include "base/mem.h"
 #include "smtp/reply.h"
 #include "utf8.h"
@@ -45,16 +48,6 @@ struct parameter_rule {
 };
 
 #define NO_VALUE ((struct span){NULL, 0})
-
-static bool is_alnum(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-static bool is_printable(char c)
-{
-	return c >= 0x20 && c <= 0x7e;
-}
 
 /* Octets of the UTF-8 character beyond ASCII at `text`, which is terminated; 0 if there is none. C1 controls are none. */
 static size_t utf8_beyond_ascii(const char *text)
@@ -90,9 +83,9 @@ static const char *skip_quoted(const char *at)
 	while (*at != '"') {
 		size_t beyond = utf8_beyond_ascii(at);
 
-		if (*at == '\\' && is_printable(at[1]))
+		if (*at == '\\' && ascii_is_printable(at[1]))
 			at += 2;
-		else if (*at != '\\' && is_printable(*at))
+		else if (*at != '\\' && ascii_is_printable(*at))
 			at++;
 		else if (beyond > 0)
 			at += beyond;
@@ -109,7 +102,7 @@ static const char *skip_atom_character(const char *at)
 
 	if (beyond > 0)
 		return at + beyond;
-	return *at != '\0' && (is_alnum(*at) || strchr(".!#$%&'*+-/=?^_`{|}~", *at) != NULL) ? at + 1 : NULL;
+	return *at != '\0' && (ascii_is_alnum(*at) || strchr(".!#$%&'*+-/=?^_`{|}~", *at) != NULL) ? at + 1 : NULL;
 }
 
 static const char *skip_local_part(const char *at)
@@ -119,7 +112,7 @@ static const char *skip_local_part(const char *at)
 	while (*at != '@' && *at != '>') {
 		if (*at == '"')
 			next = skip_quoted(at + 1);
-		else if (*at == '\\' && is_printable(at[1]))
+		else if (*at == '\\' && ascii_is_printable(at[1]))
 			next = at + 2;
 		else
 			next = skip_atom_character(at);
@@ -135,7 +128,7 @@ static const char *skip_domain(const char *at)
 	const char *begin = at, *next;
 
 	if (*at == '[') {
-		for (at++; is_printable(*at) && strchr(" []\\", *at) == NULL; at++)
+		for (at++; ascii_is_printable(*at) && strchr(" []\\", *at) == NULL; at++)
 			;
 		return *at == ']' && at > begin + 1 ? at + 1 : NULL;
 	}
@@ -199,17 +192,6 @@ static bool path_begins(const char **at, const char *keyword)
 
 /* ---- xtext (RFC 3461 §4) and parameter values ---- */
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
-
 /* The next octet of xtext, which is taken off; -1 if it is not xtext or decodes to a control character. */
 static int xtext_octet(struct span *text)
 {
@@ -218,9 +200,9 @@ static int xtext_octet(struct span *text)
 	size_t size = 1;
 
 	if (c == '+') {
-		if (text->length < 3 || hex_digit(text->text[1]) < 0 || hex_digit(text->text[2]) < 0)
+		if (text->length < 3 || ascii_hex(text->text[1]) < 0 || ascii_hex(text->text[2]) < 0)
 			return -1;
-		octet = hex_digit(text->text[1]) * 16 + hex_digit(text->text[2]);
+		octet = ascii_hex(text->text[1]) * 16 + ascii_hex(text->text[2]);
 		size = 3;
 	} else if (c <= ' ' || c > '~' || c == '=') {
 		return -1;
@@ -248,8 +230,8 @@ static bool take_embedded_character(struct span *text)
 
 	if (text->length < 6 || memcmp(text->text, "\\x{", 3) != 0)
 		return false;
-	for (; at < text->length && at < 9 && hex_digit(text->text[at]) >= 0; at++)
-		point = point * 16 + (unsigned long)hex_digit(text->text[at]);
+	for (; at < text->length && at < 9 && ascii_hex(text->text[at]) >= 0; at++)
+		point = point * 16 + (unsigned long)ascii_hex(text->text[at]);
 	if (at < 5 || at >= text->length || text->text[at] != '}')
 		return false;
 	text->text += at + 1;
@@ -356,7 +338,7 @@ static bool take_orcpt(struct span value, void *arguments)
 	struct span type = {value.text, 0}, address;
 
 	(void)arguments;
-	while (type.length < value.length && (is_alnum(type.text[type.length]) || type.text[type.length] == '-'))
+	while (type.length < value.length && (ascii_is_alnum(type.text[type.length]) || type.text[type.length] == '-'))
 		type.length++;
 	if (type.length == 0 || type.length == value.length || type.text[type.length] != ';')
 		return false;
@@ -387,7 +369,7 @@ static bool parameter_read(const char **at, struct parameter *parameter)
 {
 	const char *begin = *at, *end = begin;
 
-	while (is_alnum(*end) || (*end == '-' && end > begin))
+	while (ascii_is_alnum(*end) || (*end == '-' && end > begin))
 		end++;
 	if (end == begin)
 		return false;
@@ -396,8 +378,8 @@ static bool parameter_read(const char **at, struct parameter *parameter)
 	if (*end == '=') {
 		const char *value = ++end;
 
-		while (*end != ' ' && (is_printable(*end) || utf8_beyond_ascii(end) > 0))
-			end += is_printable(*end) ? 1 : utf8_beyond_ascii(end);
+		while (*end != ' ' && (ascii_is_printable(*end) || utf8_beyond_ascii(end) > 0))
+			end += ascii_is_printable(*end) ? 1 : utf8_beyond_ascii(end);
 		parameter->value = (struct span){value, (size_t)(end - value)};
 	}
 	parameter->whole = (struct span){begin, (size_t)(end - begin)};

@@ -2,6 +2,8 @@
  * What relays announce, read from their replies and from the saved state, and what LHLO offers the MTA in turn.
  * Called by relay (connection, announced) and ingest. Never decides what is done where something is not announced.
  */
+#include <config.h>
+
 #include "smtp/ehlo.h"
 
 #include <assert.h>
@@ -10,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "ascii.h"
 #include "smtp/reply.h"
 
 /* The order in which capabilities are written. */
@@ -90,7 +93,7 @@ static bool mechanism_spaced(const char *name, size_t length, char out[MECHANISM
 
 		if (c >= 'a' && c <= 'z')
 			c = (char)(c - 'a' + 'A');
-		if (!(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && c != '-' && c != '_')
+		if (!ascii_is_alnum(c) && c != '-' && c != '_')
 			return false;
 		out[i + 1] = c;
 	}

@@ -2,6 +2,8 @@
  * The life of a message: made, counted, settled, freed. Called by ingest, which fills it, and by relay, which settles
  * it. Never decides a verdict.
  */
+#include <config.h>
+
 #include "smtp/envelope.h"
 
 #include <assert.h>

@@ -2,6 +2,8 @@
  * Reads, makes and writes SMTP replies. Called by relay (what a relay said), ingest (what the MTA is told) and observe
  * (one line for the log). Never judges what a reply means for a message: that is relay/trouble.c.
  */
+#include <config.h>
+
 #include "smtp/reply.h"
 
 #include <assert.h>
@@ -12,6 +14,7 @@
 
 #include <event2/buffer.h>
 
+#include "ascii.h"
 #include "base/mem.h"
 #include "utf8.h"
 
@@ -47,11 +50,6 @@ struct reply_line {
 	size_t taken;     /* the whole line with its line end */
 	bool last;
 };
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
 
 /* Control characters, C1 among them, are not for logs and terminals. */
 static bool is_control(const char *character, size_t size)
@@ -99,7 +97,7 @@ static size_t enhanced_length(const char *text, size_t length)
 
 		if (at >= length || text[at++] != '.')
 			return 0;
-		while (at < length && digits < 3 && is_digit(text[at])) {
+		while (at < length && digits < 3 && ascii_is_digit(text[at])) {
 			at++;
 			digits++;
 		}
@@ -119,7 +117,7 @@ static enum reply_status invalid(const char **why, const char *sentence)
 static enum reply_status code_check(const char *data, size_t length, const char *first, const char **why)
 {
 	for (size_t i = 0; i < 3 && i < length; i++) {
-		if (!is_digit(data[i]) || (i == 0 && (data[i] < '2' || data[i] > '5')))
+		if (!ascii_is_digit(data[i]) || (i == 0 && (data[i] < '2' || data[i] > '5')))
 			return invalid(why, "the line does not begin with a reply code");
 		if (data[i] != first[i])
 			return invalid(why, "the lines of one reply have different codes");

@@ -1,6 +1,8 @@
 /*
  * Tells well-formed UTF-8 from other octets. Called by reply and command; never converts anything.
  */
+#include <config.h>
+
 #include "utf8.h"
 
 /* The range of the second octet excludes overlong forms, surrogates and what lies beyond U+10FFFF (RFC 3629 §4). */

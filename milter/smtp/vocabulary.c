@@ -1,6 +1,8 @@
 /*
  * The words for the enums of relaypool.h, as they stand in log, metrics, ctl and manual. Used everywhere.
  */
+#include <config.h>
+
 #include "relaypool.h"
 
 const char *const stage_names[STAGE_COUNT] = {

@@ -36,7 +36,6 @@ int main(void)
 {
 	spool_configure(1 << 20, "/tmp");
 	SRunner *runner = srunner_create(announced_suite());
-	srunner_add_suite(runner, auth_suite());
 	srunner_add_suite(runner, pipeline_suite());
 	srunner_add_suite(runner, transaction_suite());
 	srunner_add_suite(runner, trouble_suite());

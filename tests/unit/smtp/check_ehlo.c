@@ -34,26 +34,26 @@ static struct capabilities from(const char *text)
 static const struct {
 	const char *reply, *capabilities;
 } announced[] = {
-    {"250 mx.example\r\n", ""},
-    {"250 PIPELINING\r\n", ""},
-    {"250-mx Hello\r\n250-PIPELINING\r\n250-SIZE "
-     "10240000\r\n250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n"
-     "250-STARTTLS\r\n250-ENHANCEDSTATUSCODES\r\n250-ETRN\r\n250 AUTH PLAIN LOGIN\r\n",
-     "PIPELINING SIZE=10240000 8BITMIME DSN SMTPUTF8 CHUNKING STARTTLS AUTH=PLAIN,LOGIN ENHANCEDSTATUSCODES"},
-    {"250-mx\r\n250-pipelining\r\n250-size\r\n250 8bitmime \r\n", "PIPELINING SIZE 8BITMIME"},
-    {"250-mx\r\n250-SIZE 0\r\n250 DSN\r\n", "SIZE DSN"},
-    {"250-mx\r\n250 SIZE 18446744073709551615\r\n", "SIZE=18446744073709551615"},
-    {"250-mx\r\n250 SIZE 18446744073709551616\r\n", "SIZE"},
-    {"250-mx\r\n250 SIZE -1\r\n", "SIZE"},
-    {"250-mx\r\n250 SIZE 12x\r\n", "SIZE"},
-    {"250-mx\r\n250-AUTH=PLAIN LOGIN\r\n250 AUTH plain XOAUTH2\r\n", "AUTH=PLAIN,LOGIN,XOAUTH2"},
-    {"250-mx\r\n250 AUTH\r\n", "AUTH"},
-    {"250-mx\r\n250 AUTH PL(AIN a,b SCRAM-SHA-256 =\r\n", "AUTH=SCRAM-SHA-256"},
-    {"250-mx\r\n250 AUTH=\r\n", "AUTH"},
-    {"250-mx\r\n250 LIMITS RCPTMAX=100 MAILMAX=50 OTHER=1\r\n", "MAILMAX=50 RCPTMAX=100"},
-    {"250-mx\r\n250 LIMITS RCPTMAX=1000000 MAILMAX=x MAILMAX\r\n", ""},
-    {"250-mx\r\n250-\r\n250-   \r\n250  DSN\r\n", "DSN"},
-    {"250-mx\r\n250-PIPELININGX\r\n250-XPIPELINING\r\n250 PIPELINING=1\r\n", ""},
+	{"250 mx.example\r\n", ""},
+	{"250 PIPELINING\r\n", ""},
+	{"250-mx Hello\r\n250-PIPELINING\r\n250-SIZE "
+	 "10240000\r\n250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n"
+	 "250-STARTTLS\r\n250-ENHANCEDSTATUSCODES\r\n250-ETRN\r\n250 AUTH PLAIN LOGIN\r\n",
+	 "PIPELINING SIZE=10240000 8BITMIME DSN SMTPUTF8 CHUNKING STARTTLS AUTH=PLAIN,LOGIN ENHANCEDSTATUSCODES"},
+	{"250-mx\r\n250-pipelining\r\n250-size\r\n250 8bitmime \r\n", "PIPELINING SIZE 8BITMIME"},
+	{"250-mx\r\n250-SIZE 0\r\n250 DSN\r\n", "SIZE DSN"},
+	{"250-mx\r\n250 SIZE 18446744073709551615\r\n", "SIZE=18446744073709551615"},
+	{"250-mx\r\n250 SIZE 18446744073709551616\r\n", "SIZE"},
+	{"250-mx\r\n250 SIZE -1\r\n", "SIZE"},
+	{"250-mx\r\n250 SIZE 12x\r\n", "SIZE"},
+	{"250-mx\r\n250-AUTH=PLAIN LOGIN\r\n250 AUTH plain XOAUTH2\r\n", "AUTH=PLAIN,LOGIN,XOAUTH2"},
+	{"250-mx\r\n250 AUTH\r\n", "AUTH"},
+	{"250-mx\r\n250 AUTH PL(AIN a,b SCRAM-SHA-256 =\r\n", "AUTH=SCRAM-SHA-256"},
+	{"250-mx\r\n250 AUTH=\r\n", "AUTH"},
+	{"250-mx\r\n250 LIMITS RCPTMAX=100 MAILMAX=50 OTHER=1\r\n", "MAILMAX=50 RCPTMAX=100"},
+	{"250-mx\r\n250 LIMITS RCPTMAX=1000000 MAILMAX=x MAILMAX\r\n", ""},
+	{"250-mx\r\n250-\r\n250-   \r\n250  DSN\r\n", "DSN"},
+	{"250-mx\r\n250-PIPELININGX\r\n250-XPIPELINING\r\n250 PIPELINING=1\r\n", ""},
 };
 
 START_TEST(an_ehlo_reply_is_understood)
@@ -141,18 +141,18 @@ static const struct {
 	const char *relays[3];
 	const char *offered;
 } mirrored[] = {
-    {{NULL}, "SIZE 8BITMIME SMTPUTF8"},
-    {{"?", "?"}, "SIZE 8BITMIME SMTPUTF8"},
-    {{""}, "SIZE"},
-    {{"SIZE=100 8BITMIME DSN SMTPUTF8 CHUNKING STARTTLS AUTH=PLAIN MAILMAX=5 RCPTMAX=3"},
-     "SIZE=100 8BITMIME DSN SMTPUTF8"},
-    {{"SIZE=100", "SIZE=300", "SIZE=200"}, "SIZE=300"},
-    {{"SIZE=100", "SIZE"}, "SIZE"},
-    {{"SIZE=100", "8BITMIME"}, "SIZE"},
-    {{"8BITMIME DSN SIZE=1", "8BITMIME SMTPUTF8 SIZE=2"}, "SIZE=2 8BITMIME SMTPUTF8"},
-    {{"8BITMIME DSN SIZE=1", "DSN SIZE=2"}, "SIZE=2 DSN"},
-    {{"8BITMIME DSN SIZE=1", "?"}, "SIZE=1 8BITMIME"},
-    {{"?", "DSN SMTPUTF8 SIZE=1"}, "SIZE=1 SMTPUTF8"},
+	{{NULL}, "SIZE 8BITMIME SMTPUTF8"},
+	{{"?", "?"}, "SIZE 8BITMIME SMTPUTF8"},
+	{{""}, "SIZE"},
+	{{"SIZE=100 8BITMIME DSN SMTPUTF8 CHUNKING STARTTLS AUTH=PLAIN MAILMAX=5 RCPTMAX=3"},
+	 "SIZE=100 8BITMIME DSN SMTPUTF8"},
+	{{"SIZE=100", "SIZE=300", "SIZE=200"}, "SIZE=300"},
+	{{"SIZE=100", "SIZE"}, "SIZE"},
+	{{"SIZE=100", "8BITMIME"}, "SIZE"},
+	{{"8BITMIME DSN SIZE=1", "8BITMIME SMTPUTF8 SIZE=2"}, "SIZE=2 8BITMIME SMTPUTF8"},
+	{{"8BITMIME DSN SIZE=1", "DSN SIZE=2"}, "SIZE=2 DSN"},
+	{{"8BITMIME DSN SIZE=1", "?"}, "SIZE=1 8BITMIME"},
+	{{"?", "DSN SMTPUTF8 SIZE=1"}, "SIZE=1 SMTPUTF8"},
 };
 
 START_TEST(lhlo_mirrors_the_relays)
@@ -176,7 +176,7 @@ END_TEST
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
-Suite *suite_ehlo(void)
+Suite *ehlo_suite(void)
 {
 	Suite *suite = suite_create("ehlo");
 	TCase *tcase = tcase_create("ehlo");
