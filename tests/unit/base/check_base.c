@@ -10,6 +10,7 @@ int main(void)
 	srunner_add_suite(runner, loop_suite());
 	srunner_add_suite(runner, mem_suite());
 	srunner_add_suite(runner, net_suite());
+	srunner_add_suite(runner, process_suite());
 	srunner_add_suite(runner, publish_suite());
 	srunner_add_suite(runner, rate_suite());
 	srunner_add_suite(runner, resolve_suite());

@@ -9,6 +9,7 @@ Suite *log_suite(void);
 Suite *loop_suite(void);
 Suite *mem_suite(void);
 Suite *net_suite(void);
+Suite *process_suite(void);
 Suite *publish_suite(void);
 Suite *rate_suite(void);
 Suite *resolve_suite(void);
