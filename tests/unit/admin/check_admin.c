@@ -1,4 +1,17 @@
+/* Runs the unit tests of the room admin. CK_RUN_SUITE=control runs those of one module. */
+#include <signal.h>
+#include <stdlib.h>
+
+#include "check_admin.h"
+
 int main(void)
 {
-	return 0;
+	signal(SIGPIPE, SIG_IGN); /* as the daemon does */
+	SRunner *runner = srunner_create(control_suite());
+	srunner_add_suite(runner, ctl_suite());
+	srunner_add_suite(runner, flush_suite());
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,0 +1,11 @@
+/* The suites of the room admin, one for each module; check_admin.c runs them all. */
+#ifndef TESTS_UNIT_ADMIN_CHECK_ADMIN_H
+#define TESTS_UNIT_ADMIN_CHECK_ADMIN_H
+
+#include <check.h>
+
+Suite *control_suite(void);
+Suite *ctl_suite(void);
+Suite *flush_suite(void);
+
+#endif

@@ -1,0 +1,276 @@
+/* relaypoolctl, run as an administrator runs it, against the control socket of this process: tables and exit codes. */
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/loop.h"
+#include "check_admin.h"
+#include "rooms.h"
+
+#define OUTPUT_SIZE 65536
+static char output[OUTPUT_SIZE]; /* of the last run, both streams */
+
+/* Runs it to its end while the loop serves it; its exit code. */
+static int run(const char *const *arguments)
+{
+	int fds[2], status;
+	ck_assert_int_eq(pipe(fds), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		dup2(fds[1], 1);
+		dup2(fds[1], 2);
+		close(fds[0]);
+		execv("./relaypoolctl", (char *const *)(uintptr_t)arguments);
+		_exit(127);
+	}
+	close(fds[1]);
+	size_t length = 0;
+	ssize_t got = 1;
+	while (got != 0) {
+		struct pollfd readable = {.fd = fds[0], .events = POLLIN};
+		loop_settle();
+		if (poll(&readable, 1, 1) <= 0)
+			continue;
+		got = read(fds[0], output + length, OUTPUT_SIZE - 1 - length);
+		ck_assert_int_ge(got, 0);
+		length += (size_t)got;
+	}
+	output[length] = '\0';
+	close(fds[0]);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+#define RUN(...) run((const char *const[]){"relaypoolctl", "-s", rooms.socket_path, __VA_ARGS__, NULL})
+
+static void expect_says(const char *text)
+{
+	ck_assert_msg(strstr(output, text) != NULL, "\"%s\" is not in:\n%s", text, output);
+}
+
+static void expect_80_columns(void)
+{
+	for (const char *line = output; *line; line += strcspn(line, "\n") + 1)
+		ck_assert_msg(strcspn(line, "\n") <= 80, "%.*s", (int)strcspn(line, "\n"), line);
+}
+
+/* Rows as long as they get. */
+static void fill_rooms(void)
+{
+	rooms.pools[0] = (struct pool_view){
+		.relay = "a-provider-with-a-name-as-long-as-the-parser-allows-for-a-relay",
+		.account = "a",
+		.state = "draining",
+		.mode = "lockstep",
+		.retry_in = -1,
+		.max_connections = 1000,
+		.opening = 1000,
+		.idle = 1000,
+		.busy = 1000,
+		.waiting = 12345,
+		.oldest_wait = 539 * USEC_PER_SEC,
+	};
+	rooms.stats = (struct stats_view){.relay = rooms.pools[0].relay,
+					  .counts = {.sent = 123456789, .deferred = 1234567, .bounced = 123456}};
+	rooms.connections[0] =
+		(struct connection_view){.relay = "email-smtp",
+					 .id = 1234567,
+					 .host = "email-smtp.eu-west-1.amazonaws.com[2001:db8:1:2:3:4:5:6]:465",
+					 .state = "handshake",
+					 .waits_for = "connect",
+					 .age = 86399 * USEC_PER_SEC,
+					 .since = 599 * USEC_PER_SEC,
+					 .uses = 10000,
+					 .in_flight = 100,
+					 .tls = "-",
+					 .round_trip = 250 * USEC_PER_MSEC};
+	rooms.connection_count = 1;
+	rooms.sessions[0] = (struct session_view){.protocol = "LMTP",
+						  .peer = "2001:db8:1234:5678:9abc:def0:1234:5678",
+						  .uid = 4294967294,
+						  .state = "verdicts",
+						  .queue_id = "4fXyZ1AbCdEfGhIj",
+						  .recipients = 1000,
+						  .age = 86400 * USEC_PER_SEC,
+						  .since = 599 * USEC_PER_SEC,
+						  .messages = 1234567};
+	rooms.session_count = 1;
+}
+
+START_TEST(tables_fit_80_columns)
+{
+	fill_rooms();
+	ck_assert_int_eq(RUN("status"), 0);
+	expect_80_columns();
+	ck_assert_int_eq(RUN("pools"), 0);
+	expect_80_columns();
+	expect_says("123456789");
+	ck_assert_int_eq(RUN("connections"), 0);
+	expect_80_columns();
+	expect_says("email-smtp");
+	ck_assert_int_eq(RUN("sessions"), 0);
+	expect_80_columns();
+	expect_says("4fXyZ1AbCdEfGhIj");
+	ck_assert_int_eq(RUN("help"), 0);
+	expect_80_columns();
+}
+END_TEST
+
+START_TEST(no_verb_means_status)
+{
+	ck_assert_int_eq(run((const char *const[]){"relaypoolctl", "-s", rooms.socket_path, NULL}), 0);
+	expect_says("running");
+	expect_says("up 1d01h");
+	expect_says(rooms.conf_path);
+	expect_says("socketlabs");
+}
+END_TEST
+
+START_TEST(what_is_not_known_is_a_hyphen)
+{
+	rooms.connections[0] = (struct connection_view){.relay = "socketlabs",
+							.id = 4,
+							.host = "-",
+							.state = "idle",
+							.waits_for = "-",
+							.tls = "-",
+							.round_trip = -1};
+	rooms.connection_count = 1;
+	ck_assert_int_eq(RUN("connections"), 0);
+	expect_says(" - -\n");
+	ck_assert_int_eq(RUN("pools", "socketlabs"), 0);
+	expect_says("announced        -\n");
+}
+END_TEST
+
+START_TEST(what_a_relay_said_cannot_steer_the_terminal)
+{
+	rooms.pools[0].state = "down";
+	rooms.pools[0].reason = "\x1b[2J\a535 no";
+	ck_assert_int_eq(RUN("pools"), 1);
+	expect_says("socketlabs is down: ?[2J?535 no; next attempt in -\n");
+}
+END_TEST
+
+START_TEST(a_relay_that_is_down_makes_exit_code_1)
+{
+	ck_assert_int_eq(RUN("status"), 0);
+	rooms.pools[0].state = "down";
+	rooms.pools[0].reason = "connect: Connection refused";
+	rooms.pools[0].retry_in = 12 * USEC_PER_SEC;
+	ck_assert_int_eq(RUN("status"), 1);
+	expect_says("socketlabs is down: connect: Connection refused; next attempt in 12.0s");
+	ck_assert_int_eq(RUN("pools", "socketlabs"), 1);
+}
+END_TEST
+
+START_TEST(a_milter_that_stopped_makes_exit_code_1)
+{
+	rooms.milter_lost = true;
+	ck_assert_int_eq(RUN("status"), 1);
+	expect_says("stopped by itself");
+}
+END_TEST
+
+START_TEST(j_prints_what_the_daemon_said)
+{
+	ck_assert_int_eq(RUN("-j", "pools"), 0);
+	json_t *answer = json_loads(output, 0, NULL);
+	ck_assert_uint_eq(json_array_size(json_object_get(answer, "pools")), 1);
+	json_decref(answer);
+	ck_assert_int_eq(RUN("-j", "pools", "nobody"), 2);
+	expect_says("\"reason\":\"usage\"");
+}
+END_TEST
+
+START_TEST(a_wrong_command_line_is_exit_code_2)
+{
+	ck_assert_int_eq(RUN("explode"), 2);
+	expect_says("no verb \"explode\"");
+	ck_assert_int_eq(RUN("status", "socketlabs"), 2);
+	ck_assert_int_eq(RUN("pools", "a", "b"), 2);
+	ck_assert_int_eq(RUN("-c", "x", "pools"), 2);
+	ck_assert_int_eq(RUN("-q"), 2);
+	ck_assert_int_eq(RUN("pools", "sokcetlabs"), 2);
+	expect_says("relays are: socketlabs");
+}
+END_TEST
+
+START_TEST(no_daemon_is_exit_code_3)
+{
+	ck_assert_int_eq(run((const char *const[]){"relaypoolctl", "-s", "/nonexistent/sock", "status", NULL}), 3);
+	expect_says("does not run");
+}
+END_TEST
+
+START_TEST(not_for_this_user_is_exit_code_4)
+{
+	rooms.peer = 4712;
+	ck_assert_int_eq(RUN("reload"), 4);
+	expect_says("root");
+	ck_assert_str_eq(rooms.called, "");
+}
+END_TEST
+
+START_TEST(changes_say_what_was_done)
+{
+	ck_assert_int_eq(RUN("pause", "socketlabs"), 0);
+	expect_says("pause: done, socketlabs");
+	ck_assert_str_eq(rooms.called, "pause socketlabs");
+	rooms.reload_note = "needs a restart to take effect: milter";
+	ck_assert_int_eq(RUN("reload"), 0);
+	expect_says("needs a restart");
+	rooms.reload_error = "relaypool.conf:7: unknown key";
+	ck_assert_int_eq(RUN("reload"), 1);
+	expect_says("relaypool.conf:7: unknown key");
+}
+END_TEST
+
+START_TEST(check_works_with_and_without_a_daemon)
+{
+	ck_assert_int_eq(RUN("check"), 0);
+	rooms_write_conf("relay \"socketlabs\" { hots = \"smtp.socketlabs.com\" }\n");
+	ck_assert_int_eq(RUN("check"), 1);
+	expect_says("relaypool.conf:1:");
+	ck_assert_int_eq(RUN("-j", "check"), 1);
+	static const char nowhere[] = "/nonexistent/sock";
+	ck_assert_int_eq(
+		run((const char *const[]){"relaypoolctl", "-s", nowhere, "-c", rooms.conf_path, "check", NULL}), 1);
+	expect_says("relaypool.conf:1:");
+	rooms_write_conf("relay \"socketlabs\" { host = \"smtp.socketlabs.com\" }\n");
+	ck_assert_int_eq(
+		run((const char *const[]){"relaypoolctl", "-s", nowhere, "-c", rooms.conf_path, "check", NULL}), 0);
+	expect_says("is valid");
+}
+END_TEST
+
+Suite *ctl_suite(void)
+{
+	Suite *suite = suite_create("ctl");
+	TCase *screen = tcase_create("screen");
+	tcase_add_checked_fixture(screen, rooms_open, rooms_close);
+	tcase_set_timeout(screen, 60);
+	tcase_add_test(screen, tables_fit_80_columns);
+	tcase_add_test(screen, no_verb_means_status);
+	tcase_add_test(screen, what_is_not_known_is_a_hyphen);
+	tcase_add_test(screen, what_a_relay_said_cannot_steer_the_terminal);
+	tcase_add_test(screen, j_prints_what_the_daemon_said);
+	tcase_add_test(screen, changes_say_what_was_done);
+	suite_add_tcase(suite, screen);
+	TCase *codes = tcase_create("exit codes");
+	tcase_add_checked_fixture(codes, rooms_open, rooms_close);
+	tcase_set_timeout(codes, 60);
+	tcase_add_test(codes, a_relay_that_is_down_makes_exit_code_1);
+	tcase_add_test(codes, a_milter_that_stopped_makes_exit_code_1);
+	tcase_add_test(codes, a_wrong_command_line_is_exit_code_2);
+	tcase_add_test(codes, no_daemon_is_exit_code_3);
+	tcase_add_test(codes, not_for_this_user_is_exit_code_4);
+	tcase_add_test(codes, check_works_with_and_without_a_daemon);
+	suite_add_tcase(suite, codes);
+	return suite;
+}

@@ -1,0 +1,178 @@
+/* The rooms that admin looks into, played by the tests. */
+#include "rooms.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/loop.h"
+
+struct rooms rooms;
+
+/* ---- relay ---- */
+
+void router_each_pool(const struct router *router, pool_view_fn *fn, void *arg)
+{
+	(void)router;
+	for (size_t i = 0; i < rooms.pool_count; i++)
+		for (size_t j = 0; j <= rooms.pool_repeat; j++)
+			fn(&rooms.pools[i], arg);
+}
+
+void router_each_connection(const struct router *router, connection_view_fn *fn, void *arg)
+{
+	(void)router;
+	for (size_t i = 0; i < rooms.connection_count; i++)
+		fn(&rooms.connections[i], arg);
+}
+
+static bool called(const char *verb, const char *relay)
+{
+	snprintf(rooms.called, sizeof(rooms.called), "%s %s", verb, relay ? relay : "all");
+	return !relay || conf_relay(rooms.conf, relay);
+}
+
+bool router_pause(struct router *router, const char *relay)
+{
+	(void)router;
+	return called("pause", relay);
+}
+
+bool router_resume(struct router *router, const char *relay)
+{
+	(void)router;
+	return called("resume", relay);
+}
+
+bool router_drain(struct router *router, const char *relay)
+{
+	(void)router;
+	return called("drain", relay);
+}
+
+bool router_reconnect(struct router *router, const char *relay)
+{
+	(void)router;
+	return called("reconnect", relay);
+}
+
+/* ---- ingest, observe ---- */
+
+size_t listener_sessions(const struct listener *listener)
+{
+	(void)listener;
+	return rooms.session_count;
+}
+
+void listener_each_session(const struct listener *listener, session_view_fn *fn, void *arg)
+{
+	(void)listener;
+	for (size_t i = 0; i < rooms.session_count; i++)
+		fn(&rooms.sessions[i], arg);
+}
+
+void stats_each(void (*fn)(const struct stats_view *view, void *arg), void *arg)
+{
+	if (rooms.stats.relay)
+		fn(&rooms.stats, arg);
+}
+
+/* ---- who is at the other end; the linker puts it in the place of the real one (--wrap) ---- */
+
+bool __wrap_net_peer_credentials(int fd, uid_t *uid, gid_t *gid);
+
+bool __wrap_net_peer_credentials(int fd, uid_t *uid, gid_t *gid)
+{
+	(void)fd;
+	*uid = rooms.peer;
+	*gid = 0;
+	return true;
+}
+
+/* ---- main ---- */
+
+static void look(struct control_view *out)
+{
+	*out = (struct control_view){.conf = rooms.conf,
+				     .loaded = 1700000000 * USEC_PER_SEC,
+				     .started = clock_now() - 90061 * USEC_PER_SEC,
+				     .state = "running",
+				     .milter_lost = rooms.milter_lost};
+}
+
+static bool reload(char text[CONF_ERROR_SIZE])
+{
+	snprintf(rooms.called, sizeof(rooms.called), "reload");
+	const char *said = rooms.reload_error ? rooms.reload_error : rooms.reload_note;
+	snprintf(text, CONF_ERROR_SIZE, "%s", said ? said : "");
+	return !rooms.reload_error;
+}
+
+void rooms_write_conf(const char *text)
+{
+	FILE *file = fopen(rooms.conf_path, "w");
+	ck_assert_ptr_nonnull(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static int listen_on(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	strcpy(address.sun_path, path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	ck_assert_int_ne(fd, -1);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(listen(fd, 128), 0);
+	return fd;
+}
+
+static void no_log(enum log_level level, const char *line)
+{
+	(void)level;
+	(void)line;
+}
+
+void rooms_open(void)
+{
+	static const struct control_doors doors = {.owner = 4711, .look = look, .reload = reload};
+	char error[CONF_ERROR_SIZE];
+	rooms = (struct rooms){.pool_count = 1, .peer = geteuid(), .directory = "/tmp/check_admin.XXXXXX"};
+	rooms.pools[0] = (struct pool_view){.relay = "socketlabs",
+					    .account = "server1234@smtp.socketlabs.com",
+					    .state = "up",
+					    .mode = "classic",
+					    .retry_in = -1,
+					    .max_connections = 10,
+					    .idle = 7,
+					    .busy = 3,
+					    .account_sockets = 10,
+					    .account_max = 10};
+	log_capture(no_log);
+	ck_assert_ptr_nonnull(mkdtemp(rooms.directory));
+	snprintf(rooms.socket_path, sizeof(rooms.socket_path), "%s/control.sock", rooms.directory);
+	snprintf(rooms.conf_path, sizeof(rooms.conf_path), "%s/relaypool.conf", rooms.directory);
+	rooms_write_conf("relay \"socketlabs\" { host = \"smtp.socketlabs.com\" }\n");
+	rooms.conf = conf_load(rooms.conf_path, error);
+	ck_assert_msg(rooms.conf != NULL, "%s", error);
+	ck_assert(loop_create());
+	clock_fake_start();
+	rooms.control = control_create(listen_on(rooms.socket_path), &doors);
+}
+
+void rooms_close(void)
+{
+	control_free(rooms.control);
+	clock_fake_stop();
+	loop_free();
+	conf_unref(&rooms.conf);
+	unlink(rooms.socket_path);
+	unlink(rooms.conf_path);
+	rmdir(rooms.directory);
+	log_capture(NULL);
+}

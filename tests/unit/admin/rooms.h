@@ -1,0 +1,43 @@
+/*
+ * The rooms that admin looks into, played by the tests: their doors are linked from here instead of the library, so
+ * that any state can be shown without a relay or an MTA. Also a control socket around them.
+ */
+#ifndef TESTS_UNIT_ADMIN_ROOMS_H
+#define TESTS_UNIT_ADMIN_ROOMS_H
+
+#include <jansson.h>
+#include <sys/types.h>
+
+#include "admin/control.h"
+#include "ingest/listener.h"
+#include "observe/stats.h"
+#include "relay/route.h"
+
+struct rooms {
+	struct pool_view pools[4];
+	size_t pool_count, pool_repeat; /* each is shown `pool_repeat` times more */
+	struct connection_view connections[4];
+	size_t connection_count;
+	struct session_view sessions[4];
+	size_t session_count;
+	struct stats_view stats;
+	char called[64];          /* the last changing call: "pause socketlabs" */
+	const char *reload_error; /* NULL: reload works */
+	const char *reload_note;
+	uid_t peer; /* who the next client is */
+	bool milter_lost;
+	char directory[32]; /* a temporary one, with relaypool.conf and control.sock in it */
+	char socket_path[64], conf_path[64];
+	struct conf *conf;
+	struct control *control;
+};
+extern struct rooms rooms;
+
+/* Before and after each test: the loop, the fake clock, one relay "socketlabs", a control socket. */
+void rooms_open(void);
+void rooms_close(void);
+
+/* Writes relaypool.conf anew. */
+void rooms_write_conf(const char *text);
+
+#endif
