@@ -10,6 +10,7 @@ int main(void)
 	SRunner *runner = srunner_create(control_suite());
 	srunner_add_suite(runner, ctl_suite());
 	srunner_add_suite(runner, flush_suite());
+	srunner_add_suite(runner, manual_suite());
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

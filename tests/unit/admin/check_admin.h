@@ -7,5 +7,6 @@
 Suite *control_suite(void);
 Suite *ctl_suite(void);
 Suite *flush_suite(void);
+Suite *manual_suite(void);
 
 #endif

@@ -1,0 +1,190 @@
+/* relaypool.conf(5) and relaypoolctl(8) against the code: every key and verb is there, none too many, defaults are right. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "admin/verbs.h"
+#include "base/conf.h"
+#include "base/mem.h"
+#include "check_admin.h"
+
+#define ENTRIES_MAX 128
+
+struct entry {
+	char key[96];           /* "deadline", "relay.host" */
+	char default_value[96]; /* as the manual says it */
+};
+
+static struct entry entries[ENTRIES_MAX];
+static size_t entry_count;
+
+static FILE *open_manual(const char *name)
+{
+	const char *source = getenv("srcdir");
+	char path[512];
+	snprintf(path, sizeof(path), "%s/milter/%s", source ? source : ".", name);
+	FILE *file = fopen(path, "r");
+	ck_assert_msg(file != NULL, "%s cannot be opened", path);
+	return file;
+}
+
+/* Entries are ".It Ic KEY Ar TYPE", and "Default VALUE; reload." on the next line, below a ".Ss Keys of a SECTION". */
+static void read_entries(void)
+{
+	FILE *file = open_manual("relaypool.conf.5");
+	char line[1024], section[16] = "";
+	struct entry *entry = NULL;
+	entry_count = 0;
+	while (fgets(line, sizeof(line), file)) {
+		char word[64];
+		if (strncmp(line, ".Ss Keys", 8) == 0)
+			snprintf(section, sizeof(section), "%s",
+				 strstr(line, "relay")   ? "relay."
+				 : strstr(line, "route") ? "route."
+							 : "");
+		if (sscanf(line, ".It Ic %63s Ar", word) == 1) {
+			ck_assert_uint_lt(entry_count, ENTRIES_MAX);
+			entry = &entries[entry_count++];
+			snprintf(entry->key, sizeof(entry->key), "%s%s", section, word);
+			entry->default_value[0] = '\0';
+		} else if (entry && sscanf(line, "Default %95[^;\n]", entry->default_value) == 1) {
+			entry = NULL;
+		} else if (strncmp(line, "No default", 10) == 0) {
+			entry = NULL;
+		}
+	}
+	fclose(file);
+}
+
+static const struct entry *entry_of(const char *key)
+{
+	for (size_t i = 0; i < entry_count; i++)
+		if (strcmp(entries[i].key, key) == 0)
+			return &entries[i];
+	return NULL;
+}
+
+START_TEST(every_key_is_in_the_manual_and_no_other)
+{
+	read_entries();
+	size_t count = 0;
+	for (const char *const *key = conf_keys(); *key; key++, count++)
+		ck_assert_msg(entry_of(*key) != NULL, "%s is not in relaypool.conf(5)", *key);
+	ck_assert_msg(count == entry_count, "relaypool.conf(5) has %zu keys, the parser %zu", entry_count, count);
+}
+END_TEST
+
+/* Defaults that depend on the host or on other keys, in words. */
+static bool in_words(const char *key)
+{
+	static const char *const keys[] = {"allow-users", "hostname",   "relay.account",
+					   "relay.port",  "relay.host", "route.relays"};
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (strcmp(keys[i], key) == 0)
+			return true;
+	return false;
+}
+
+static void compare_default(const char *key, const char *value, void *arg)
+{
+	(void)arg;
+	char name[64];
+	const char *dot = strchr(key, '.'), *last = strrchr(key, '.');
+	if (dot) /* "relay.r.host" */
+		snprintf(name, sizeof(name), "%.*s%s", (int)(dot - key), key, last);
+	else
+		snprintf(name, sizeof(name), "%s", key);
+	const struct entry *entry = entry_of(name);
+	if (!entry || in_words(name))
+		return;
+	const char *expected = *value ? value : "none";
+	ck_assert_msg(strcmp(entry->default_value, expected) == 0, "%s: the manual says \"%s\", the parser \"%s\"",
+		      name, entry->default_value, expected);
+}
+
+START_TEST(defaults_in_the_manual_are_the_parsers)
+{
+	char path[] = "/tmp/check_manual.XXXXXX", error[CONF_ERROR_SIZE];
+	static const char text[] = "relay \"r\" { host = \"h\" }\nroute \"t\" { relays = \"r\" }\n";
+	int fd = mkstemp(path);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	struct conf *conf = conf_load(path, error);
+	unlink(path);
+	ck_assert_msg(conf != NULL, "%s", error);
+	read_entries();
+	conf_show(conf, compare_default, NULL);
+	conf_unref(&conf);
+}
+END_TEST
+
+/* A line of an example as this host can have it: no user but ours, and secrets that are there. */
+static void write_example_line(FILE *example, const char *line, const char *secret)
+{
+	if (strstr(line, "password-file"))
+		fprintf(example, "password-file = \"%s\"\n", secret);
+	else if (strncmp(line, "user ", 5) != 0)
+		fputs(line, example);
+}
+
+/* Every example of a configuration is a ".Bd -literal" block. */
+START_TEST(examples_in_the_manual_load)
+{
+	FILE *file = open_manual("relaypool.conf.5"), *example = NULL;
+	char line[1024], path[] = "/tmp/check_manual.XXXXXX", secret[] = "/tmp/check_secret.XXXXXX";
+	char error[CONF_ERROR_SIZE];
+	unsigned examples = 0;
+	int secret_fd = mkstemp(secret);
+	ck_assert_int_eq(write(secret_fd, "sesame\n", 7), 7);
+	close(secret_fd);
+	close(mkstemp(path));
+	while (fgets(line, sizeof(line), file)) {
+		if (strncmp(line, ".Bd -literal", 12) == 0) {
+			example = fopen(path, "w");
+		} else if (example && strncmp(line, ".Ed", 3) == 0) {
+			fclose(example);
+			example = NULL;
+			struct conf *conf = conf_load(path, error);
+			ck_assert_msg(conf != NULL, "%s", error);
+			conf_unref(&conf);
+			examples++;
+		} else if (example) {
+			write_example_line(example, line, secret);
+		}
+	}
+	fclose(file);
+	unlink(path);
+	unlink(secret);
+	ck_assert_uint_eq(examples, 3);
+}
+END_TEST
+
+START_TEST(every_verb_is_in_the_manual)
+{
+	FILE *file = open_manual("relaypoolctl.8");
+	char line[1024], expected[64];
+	bool found[ADMIN_VERBS] = {false};
+	while (fgets(line, sizeof(line), file))
+		for (int i = 0; i < ADMIN_VERBS; i++) {
+			snprintf(expected, sizeof(expected), ".It Cm %s%s\n", admin_verbs[i].name,
+				 *admin_verbs[i].argument ? " Op Ar relay" : "");
+			found[i] |= strcmp(line, expected) == 0;
+		}
+	fclose(file);
+	for (int i = 0; i < ADMIN_VERBS; i++)
+		ck_assert_msg(found[i], "%s is not in relaypoolctl(8)", admin_verbs[i].name);
+}
+END_TEST
+
+Suite *manual_suite(void)
+{
+	Suite *suite = suite_create("manual");
+	TCase *pages = tcase_create("pages");
+	tcase_add_test(pages, every_key_is_in_the_manual_and_no_other);
+	tcase_add_test(pages, defaults_in_the_manual_are_the_parsers);
+	tcase_add_test(pages, examples_in_the_manual_load);
+	tcase_add_test(pages, every_verb_is_in_the_manual);
+	suite_add_tcase(suite, pages);
+	return suite;
+}
