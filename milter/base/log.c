@@ -27,12 +27,9 @@ static const struct {
 	int priority;
 	const char *prefix;
 } levels[] = {
-	[LOG_LEVEL_DEBUG] = {LOG_DEBUG, ""},
-	[LOG_LEVEL_INFO] = {LOG_INFO, ""},
-	[LOG_LEVEL_NOTICE] = {LOG_NOTICE, ""},
-	[LOG_LEVEL_WARNING] = {LOG_WARNING, "warning: "},
-	[LOG_LEVEL_ERROR] = {LOG_ERR, "error: "},
-	[LOG_LEVEL_FATAL] = {LOG_CRIT, "fatal: "},
+	[LOG_LEVEL_DEBUG] = {LOG_DEBUG, ""},      [LOG_LEVEL_INFO] = {LOG_INFO, ""},
+	[LOG_LEVEL_NOTICE] = {LOG_NOTICE, ""},    [LOG_LEVEL_WARNING] = {LOG_WARNING, "warning: "},
+	[LOG_LEVEL_ERROR] = {LOG_ERR, "error: "}, [LOG_LEVEL_FATAL] = {LOG_CRIT, "fatal: "},
 };
 
 struct line {
@@ -237,12 +234,12 @@ static void log_line(enum log_level level, const char *format, va_list args)
 	errno = error;
 }
 
-#define LOG_LINE_OF(level)                                                                                             \
-	do {                                                                                                           \
-		va_list args;                                                                                          \
-		va_start(args, format);                                                                                \
-		log_line(level, format, args);                                                                         \
-		va_end(args);                                                                                          \
+#define LOG_LINE_OF(level)                     \
+	do {                                   \
+		va_list args;                  \
+		va_start(args, format);        \
+		log_line(level, format, args); \
+		va_end(args);                  \
 	} while (0)
 
 void log_debug(const char *format, ...)

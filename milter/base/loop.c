@@ -133,13 +133,13 @@ static bool finish_jobs(void)
 	struct list finished;
 	list_init(&finished);
 	pthread_mutex_lock(&lock);
-	LIST_EACH(node, next, &workshop->finished) {
+	LIST_EACH (node, next, &workshop->finished) {
 		list_remove(node);
 		list_append(&finished, node);
 	}
 	pthread_mutex_unlock(&lock);
 	bool any = !list_empty(&finished);
-	LIST_EACH(node, next, &finished) {
+	LIST_EACH (node, next, &finished) {
 		struct job *job = LIST_ENTRY_OF(node, struct job, node);
 		list_remove(node);
 		job->done(job->arg);
@@ -176,9 +176,9 @@ static struct workshop *workshop_create(void)
 /* Jobs that nobody began, or nobody could be told of, go with it. */
 static void workshop_free(struct workshop *shop)
 {
-	LIST_EACH(node, next, &shop->waiting)
+	LIST_EACH (node, next, &shop->waiting)
 		free(LIST_ENTRY_OF(node, struct job, node));
-	LIST_EACH(node, next, &shop->finished)
+	LIST_EACH (node, next, &shop->finished)
 		free(LIST_ENTRY_OF(node, struct job, node));
 	pthread_cond_destroy(&shop->work);
 	pthread_cond_destroy(&shop->progress);

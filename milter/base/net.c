@@ -174,7 +174,7 @@ static int probe(const struct endpoint *endpoint)
 
 static bool directory_exists(const char *path, char error[NET_ERROR_SIZE])
 {
-	char directory[sizeof ((struct endpoint *)NULL)->path];
+	char directory[sizeof((struct endpoint *)NULL)->path];
 	struct stat st;
 	size_t length = (size_t)(strrchr(path, '/') - path);
 	memcpy(directory, path, length + 1);
@@ -219,9 +219,7 @@ bool net_set_access(const struct endpoint *endpoint, gid_t group, mode_t mode, c
 	if (endpoint->kind != ENDPOINT_UNIX)
 		return true;
 	if (group != (gid_t)-1 && chown(path, (uid_t)-1, group) != 0)
-		return fail(error,
-			    "%s: the group cannot be set to %u: %s; start as root, or give the directory that group and "
-			    "the setgid bit",
+		return fail(error, "%s: the group cannot be set to %u: %s; start as root, or make the directory setgid",
 			    path, (unsigned)group, strerror(errno));
 	if (chmod(path, mode) != 0)
 		return fail(error, "%s: the mode cannot be set to %04o: %s", path, (unsigned)mode, strerror(errno));
@@ -499,6 +497,7 @@ bool network_parse(const char *text, struct network *network)
 bool network_contains(const struct network *network, const struct sockaddr *address)
 {
 	const unsigned char *octets;
-	return plain_address(address, &octets) == network->family &&
+	int family = plain_address(address, &octets);
+	return family != AF_UNSPEC && family == network->family &&
 	       same_prefix(octets, network->address, network->prefix);
 }

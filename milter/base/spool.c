@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "base/spool.h"
 
-#define SHARE 8             /* one spool's part of the limit: an eighth */
+#define SHARE 8 /* one spool's part of the limit: an eighth */
 /* What is reserved at a time beyond the announced size: as much again, between these. */
 #define STEP_MIN 4096
 #define STEP_MAX (64 * 1024)

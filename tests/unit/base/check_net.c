@@ -184,7 +184,8 @@ START_TEST(a_live_socket_with_a_full_backlog_is_not_stale)
 		count++;
 	ck_assert_int_lt(count, 8);
 	ck_assert(!net_clear_stale(&endpoint, error));
-	ck_assert_ptr_nonnull(strstr(error, "another process"));
+	ck_assert_ptr_nonnull(strstr(error, ": another process is listening there"));
+	ck_assert_ptr_null(strstr(error, "cannot be told"));
 	while (count-- > 0)
 		close(clients[count]);
 	close(fd);
@@ -297,6 +298,17 @@ static int any_port(const char *host)
 	return fd;
 }
 
+/* A machine without IPv6 has nothing to test it on. */
+static bool lacks(const char *host)
+{
+	struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	int fd = socket(AF_INET6, SOCK_STREAM, 0);
+	bool there = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+	if (fd >= 0)
+		close(fd);
+	return strchr(host, ':') && !there;
+}
+
 static struct sockaddr_storage local_address(int fd, socklen_t *length)
 {
 	struct sockaddr_storage address;
@@ -319,6 +331,8 @@ static const char *const loopbacks[] = {"127.0.0.1", "::1"};
 
 START_TEST(connecting_does_not_block_and_sets_the_options)
 {
+	if (lacks(loopbacks[_i]))
+		return;
 	int listener = any_port(loopbacks[_i]), client = connect_to(listener), server = accept(listener, NULL, NULL);
 	ck_assert_int_ne(fcntl(client, F_GETFL) & O_NONBLOCK, 0);
 	ck_assert_int_ne(fcntl(client, F_GETFD) & FD_CLOEXEC, 0);
@@ -458,10 +472,12 @@ static void stranger_end(const struct stranger *stranger)
 static const struct {
 	const char *host;
 	int family;
-} ways[] = {{"127.0.0.1", AF_INET}, {"::1", AF_INET6}, {"127.0.0.1", AF_INET6}};
+} ways[] = {{"127.0.0.1", AF_INET}, {"127.0.0.1", AF_INET6}, {"::1", AF_INET6}};
 
 START_TEST(the_user_of_a_tcp_connection_is_known)
 {
+	if (lacks(ways[_i].host))
+		return;
 	int listener = any_port(ways[_i].host);
 	struct stranger stranger = stranger_start(listener, ways[_i].family);
 	int server = accept(listener, NULL, NULL);
@@ -479,6 +495,8 @@ END_TEST
 /* What a local user could do to be taken for root: write the commands, close, be gone. */
 START_TEST(the_user_of_a_closed_connection_is_not_told)
 {
+	if (lacks(ways[_i].host))
+		return;
 	int listener = any_port(ways[_i].host);
 	struct stranger stranger = stranger_start(listener, ways[_i].family);
 	int server = accept(listener, NULL, NULL);
@@ -497,6 +515,8 @@ END_TEST
 
 START_TEST(the_user_of_a_half_closed_connection_is_not_told)
 {
+	if (lacks(ways[_i].host))
+		return;
 	int listener = any_port(ways[_i].host);
 	struct stranger stranger = stranger_start(listener, ways[_i].family);
 	int server = accept(listener, NULL, NULL);
@@ -614,8 +634,20 @@ START_TEST(a_unix_client_is_in_no_network)
 END_TEST
 
 static const char *const no_networks[] = {
-	"",	      "/24",	    "192.0.2.0/",    "192.0.2.0/33",  "192.0.2.0/-1", "192.0.2.0/ 8",  "192.0.2.0/8x",
-	"192.0.2.1/24", "192.0.2/24", "2001:db8::/129", "2001:db8::1/64", "localhost",    "192.0.2.0/024x", "[::1]",
+	"",
+	"/24",
+	"192.0.2.0/",
+	"192.0.2.0/33",
+	"192.0.2.0/-1",
+	"192.0.2.0/ 8",
+	"192.0.2.0/8x",
+	"192.0.2.1/24",
+	"192.0.2/24",
+	"2001:db8::/129",
+	"2001:db8::1/64",
+	"localhost",
+	"192.0.2.0/024x",
+	"[::1]",
 	"192.0.2.0/4294967296",
 };
 

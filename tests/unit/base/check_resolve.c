@@ -68,8 +68,8 @@ static int scripted(const char *node, uint16_t port, struct addrinfo **found)
 		}
 		return 0;
 	}
-	static const char *const mixed[] = {"192.0.2.4", "192.0.2.3", "192.0.2.2", "192.0.2.1", "2001:db8::2",
-					    "2001:db8::1"};
+	static const char *const mixed[] = {"192.0.2.4", "192.0.2.3",   "192.0.2.2",
+					    "192.0.2.1", "2001:db8::2", "2001:db8::1"};
 	for (size_t i = 0; i < sizeof mixed / sizeof *mixed; i++)
 		*found = entry(mixed[i], port, *found);
 	return 0;
@@ -113,10 +113,11 @@ static void take_answer(const struct resolved *result, void *arg)
 	for (size_t i = 0; i < result->count; i++) {
 		char name[NET_NAME_SIZE];
 		const struct sockaddr *address = (const struct sockaddr *)&result->addresses[i];
-		uint16_t port = address->sa_family == AF_INET ? ((const struct sockaddr_in *)(const void *)address)->sin_port
-							      : ((const struct sockaddr_in6 *)(const void *)address)->sin6_port;
+		uint16_t port = address->sa_family == AF_INET
+					? ((const struct sockaddr_in *)(const void *)address)->sin_port
+					: ((const struct sockaddr_in6 *)(const void *)address)->sin6_port;
 		ck_assert_uint_eq(result->lengths[i], address->sa_family == AF_INET ? sizeof(struct sockaddr_in)
-										     : sizeof(struct sockaddr_in6));
+										    : sizeof(struct sockaddr_in6));
 		ck_assert_uint_eq(ntohs(port), 587);
 		strcat(strcat(said, i > 0 ? " " : ""), net_address(address, name));
 	}
