@@ -14,7 +14,7 @@ enum file_kind {
 
 /*
  * The text of a regular file of at most `limit` octets, none of them NUL, terminated; free it, or give it to
- * mem_free_secret(). NULL with the reason in `error`: "cannot open /x: Permission denied" and the like, what to do included.
+ * mem_free_secret(). NULL with the reason in `error`: "cannot open /x: Permission denied", or what to do about it.
  */
 char *file_read(const char *path, enum file_kind kind, size_t limit, char *error, size_t error_size) MUST_CHECK;
 

@@ -1,5 +1,5 @@
 /*
- * One AUTH exchange (RFC 4954): which mechanism, and what to answer. PLAIN, LOGIN, CRAM-MD5, SCRAM by GNU SASL;
+ * One AUTH exchange (RFC 4954): which mechanism, and what to answer. CRAM-MD5 and SCRAM by GNU SASL; PLAIN, LOGIN,
  * XOAUTH2 and OAUTHBEARER are one string each. Called by the connection; never touches the socket, never logs.
  */
 #ifndef RELAY_AUTH_H

@@ -1,10 +1,10 @@
 /*
  * relaypool.conf: one table of keys, from which the file is read, shown and freed, and the checks that look at several
- * keys together. Called by main and by relaypoolctl check and reload; a snapshot is never changed once conf_load() has returned it.
+ * keys together. Called by main, by check and by reload; a snapshot is never changed once conf_load() has returned it.
  */
 #include <config.h>
 
-#include <errno.h>
+#include <arpa/inet.h>
 #include <fnmatch.h>
 #include <netdb.h>
 #include <pwd.h>
@@ -401,10 +401,16 @@ static bool read_routes(struct conf_build *build, cfg_t *file)
 
 /* ---- the top ---- */
 
+/* Addresses only: a name that begins with 127. may lead anywhere. */
 static bool is_loopback(const struct endpoint *endpoint)
 {
-	return strncmp(endpoint->host, "127.", 4) == 0 || strcmp(endpoint->host, "::1") == 0 ||
-	       strcasecmp(endpoint->host, "localhost") == 0;
+	struct in_addr v4;
+	struct in6_addr v6;
+	if (inet_pton(AF_INET, endpoint->host, &v4) == 1)
+		return ntohl(v4.s_addr) >> 24 == 127;
+	if (inet_pton(AF_INET6, endpoint->host, &v6) == 1)
+		return IN6_IS_ADDR_LOOPBACK(&v6);
+	return strcasecmp(endpoint->host, "localhost") == 0;
 }
 
 static bool check_sockets(struct conf_build *build, cfg_t *file)

@@ -355,7 +355,7 @@ static bool read_endpoint(struct conf_build *build, const struct conf_key *key, 
 {
 	char why[NET_ERROR_SIZE];
 	if (!endpoint_parse(value->text, field, why))
-		return refuse(build, key, value, why);
+		return conf_complain(build, value->line, "%s: %s", key->name, why);
 	return true;
 }
 

@@ -5,6 +5,7 @@
 #include <check.h>
 
 Suite *clock_suite(void);
+Suite *conf_suite(void);
 Suite *log_suite(void);
 Suite *loop_suite(void);
 Suite *mem_suite(void);

@@ -36,6 +36,7 @@ int main(void)
 {
 	spool_configure(1 << 20, "/tmp");
 	SRunner *runner = srunner_create(announced_suite());
+	srunner_add_suite(runner, auth_suite());
 	srunner_add_suite(runner, pipeline_suite());
 	srunner_add_suite(runner, transaction_suite());
 	srunner_add_suite(runner, trouble_suite());

@@ -7,6 +7,7 @@
 #include "relay/transaction.h"
 
 Suite *announced_suite(void);
+Suite *auth_suite(void);
 Suite *pipeline_suite(void);
 Suite *transaction_suite(void);
 Suite *trouble_suite(void);
