@@ -1,0 +1,32 @@
+"""A certificate authority of our own, made anew for each run: right, wrong-name and expired server certificates."""
+import os
+import subprocess
+
+from . import settings
+
+
+def _openssl(*words):
+    subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=settings.work("certificates"))
+
+
+def _issue(name, hosts, days):
+    _openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
+             "-subj", f"/CN={hosts[0]}")
+    with open(settings.work("certificates", f"{name}.ext"), "w", encoding="utf-8") as file:
+        file.write("subjectAltName=" + ",".join(f"DNS:{host}" for host in hosts) + "\n")
+    _openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+             "-days", str(days), "-extfile", f"{name}.ext", "-out", f"{name}.pem")
+
+
+def path(name):
+    """Of ca.pem, right.pem, right.key, wrong-name.pem, expired.pem …"""
+    directory = settings.work("certificates")
+    if not os.path.exists(directory):
+        os.mkdir(directory)
+        _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
+                 "-subj", "/CN=relaypool test authority", "-days", "2")
+        hosts = ["relay.test", "near.test", "second.test", "third.test", "many.test"]
+        _issue("right", hosts, 2)
+        _issue("wrong-name", ["elsewhere.test"], 2)
+        _issue("expired", hosts, -1)
+    return os.path.join(directory, name)

@@ -1,0 +1,148 @@
+"""relaypoold under test: a configuration of its own, log captured, and the part of the flush unit played beside it."""
+import json
+import os
+import pwd
+import signal
+import subprocess
+import threading
+
+from . import certificates, settings
+
+USER = "relaypool"
+started = []  # every daemon of this test
+
+
+def quoted(value):
+    """A value as relaypool.conf writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return "{ " + ", ".join(quoted(item) for item in value) + " }"
+    return str(value) if isinstance(value, (int, float)) else f'"{value}"'
+
+
+def relay_section(name, relay, **keys):
+    """The section of a relay object of lib.relay, lib.exim or lib.scripted; more keys with _ for -."""
+    values = {"host": relay.host, "port": relay.port}
+    if relay.secure:
+        password = settings.work(f"{name}.password")
+        with open(password, "w", encoding="utf-8") as file:
+            file.write(relay.password + "\n")
+        os.chmod(password, 0o600)
+        os.chown(password, *_user())
+        values.update({"tls": "starttls", "tls-ca-file": certificates.path("ca.pem"), "username": relay.username,
+                       "password-file": password})
+    else:
+        values["tls"] = "none"
+    values.update({key.replace("_", "-"): value for key, value in keys.items()})
+    return section("relay", name, values)
+
+
+def section(kind, name, values):
+    lines = [f"    {key} = {quoted(value)}\n" for key, value in values.items() if value is not None]
+    return f'{kind} "{name}" {{\n{"".join(lines)}}}\n'
+
+
+def _user():
+    entry = pwd.getpwnam(USER)
+    return entry.pw_uid, entry.pw_gid
+
+
+class Relaypoold:
+    """Beside `front`: sockets in its queue directory. `sections` is the text of relays and routes."""
+
+    def __init__(self, front, sections, name="relaypoold", **keys):
+        self.front, self.sections, self.keys = front, sections, keys
+        self.directory = settings.work(name)
+        self.config_path = os.path.join(self.directory, "relaypool.conf")
+        self.log_path = os.path.join(self.directory, "log")
+        self.sockets = os.path.join(front.queue_directory, "relaypool")
+        self.control = os.path.join(self.directory, "run", "control.sock")
+        for path in (self.directory, os.path.join(self.directory, "run"), self.sockets):
+            os.makedirs(path, exist_ok=True)
+        self.process = None
+        self.flushes = 0
+        self.write_config()
+
+    def write_config(self, sections=None, **keys):
+        """A new file; reload() makes it hold."""
+        self.sections = self.sections if sections is None else sections
+        self.keys.update(keys)
+        values = {
+            "milter": f"unix:{self.sockets}/milter.sock",
+            "lmtp": f"unix:{self.sockets}/lmtp.sock",
+            "control": f"unix:{self.control}",
+            "user": USER,
+            "socket-group": "postfix",
+            "hostname": "front.test",
+            "spool-directory": os.path.join(self.directory, "spool"),
+            **{key.replace("_", "-"): value for key, value in self.keys.items()},
+        }
+        lines = [f"{key} = {quoted(value)}\n" for key, value in values.items() if value is not None]
+        with open(self.config_path, "w", encoding="utf-8") as file:
+            file.write("".join(lines) + self.sections)
+
+    def lmtp(self):
+        return os.path.join(self.sockets, "lmtp.sock")
+
+    def start(self):
+        """Returns when it answers on its control socket; an error with its log if it does not."""
+        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "TSAN_OPTIONS": "halt_on_error=0"}
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen([os.path.join(settings.BUILD, "relaypoold"), "-f", "-c", self.config_path],
+                                            stderr=log, env=environment)
+        threading.Thread(target=self._play_flush_unit, args=(self.process,), daemon=True).start()
+        settings.wait_until(lambda: self.process.poll() is not None or self.answers(), 15, "relaypoold to start")
+        if self.process.poll() is not None:
+            raise RuntimeError(f"relaypoold did not start:\n{self.log()[-3000:]}")
+        started.append(self)
+        return self
+
+    def answers(self):
+        return self.ctl("version", check=False).returncode == 0
+
+    def _play_flush_unit(self, process):
+        """relaypool-flush.path and .service: takes the request away, then flushes the queue as root."""
+        request = os.path.join(os.path.dirname(self.control), "flush")
+        while process.poll() is None:
+            if os.path.exists(request):
+                os.unlink(request)
+                self.flushes += 1
+                if self.front.running:
+                    self.front.flush()
+            threading.Event().wait(0.1)
+
+    def ctl(self, *words, check=True):
+        """relaypoolctl; its output is in .stdout."""
+        return subprocess.run([os.path.join(settings.BUILD, "relaypoolctl"), "-s", self.control, *words],
+                              capture_output=True, text=True, timeout=20, check=check)
+
+    def json(self, *words):
+        return json.loads(self.ctl("-j", *words).stdout)
+
+    def send_signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        """As kill -9 does; nothing is said to anybody."""
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def stop(self, seconds=40):
+        """SIGTERM; the exit code must be 0, which also says that the sanitizers found nothing."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(seconds * settings.PATIENCE)
+        if self.process and self.process.returncode:
+            raise AssertionError(f"relaypoold ended with {self.process.returncode}:\n{self.log()[-6000:]}")
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+
+def stop_all():
+    """At the end of every test: each must end well."""
+    for daemon in started:
+        daemon.stop()

@@ -1,0 +1,32 @@
+"""How fast mail goes: from the first injection to the relay's acceptance of the last message."""
+import os
+import re
+import subprocess
+import time
+
+from . import front, settings
+
+ACCEPTANCE = re.compile(r"/cleanup\[\d+\]: \w+: message-id=")
+
+
+def source(count, sessions=20, recipient="recipient@far.example"):
+    """The injection: `count` messages of 4 KiB, each to a recipient of its own, over sessions that stay open."""
+    return subprocess.Popen(["smtp-source", "-d", "-N", "-s", str(min(sessions, count)), "-m", str(count), "-l", "4096",
+                             "-f", "sender@front.test", "-t", recipient, f"127.0.0.1:{front.PORT}"])
+
+
+def seconds_for(relay, count, progress=lambda done, seconds: None, limit=180):
+    """Sends `count` messages; how long it took until a RelayPostfix had accepted them all."""
+    with open(relay.log_path, encoding="utf-8") as log:
+        log.seek(0, os.SEEK_END)
+        begin, done = time.monotonic(), 0
+        injection = source(count)
+        while done < count:
+            if time.monotonic() - begin > limit * settings.PATIENCE:
+                raise AssertionError(f"only {done} of {count} messages arrived within {limit} s")
+            time.sleep(0.005)
+            done += len(ACCEPTANCE.findall(log.read()))
+            progress(done, time.monotonic() - begin)
+    seconds = time.monotonic() - begin
+    injection.wait()
+    return seconds
