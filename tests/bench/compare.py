@@ -1,0 +1,106 @@
+#!/usr/bin/python3
+"""The same mail over a long link, first by Postfix alone, tuned as its own documentation says, then by relaypool.
+
+Both send 20 uncounted messages first. Time runs from the first injection to the relay's acceptance of the last.
+"""
+import argparse
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../integration"))
+from lib import build, daemon, front, rate, sandbox, settings  # noqa: E402
+from lib.link import Link  # noqa: E402
+from lib.relay import RelayPostfix  # noqa: E402
+
+WARM_UP = 20
+
+
+def show(label, count):
+    """A line that is rewritten while the mail goes; on a terminal only, else just its last state."""
+    def progress(done, seconds):
+        if sys.stdout.isatty() or done == count:
+            end = "\n" if done == count else ""
+            sys.stdout.write(f"\r  {label:<24}{done:>5} of {count} accepted by the relay, {seconds:5.1f} s{end}")
+            sys.stdout.flush()
+    return progress
+
+
+def measure(relay, sender, count, label):
+    """{seconds, rate, connections} of a front that runs."""
+    opened = relay.connections()[0]
+    rate.seconds_for(relay, WARM_UP)
+    sender.drain(30, flush=False)
+    seconds = rate.seconds_for(relay, count, show(label, count))
+    sender.drain(60, flush=False)
+    return {"label": label, "seconds": seconds, "rate": count / seconds, "connections": relay.connections()[0] - opened}
+
+
+def by_postfix(relay, count):
+    sender = front.tuned(relay).start()
+    result = measure(relay, sender, count, "tuned Postfix alone")
+    sender.remove()
+    return result
+
+
+def by_relaypool(relay, count):
+    """Default settings: ten connections; all that is told are the relay's name, account and certificate."""
+    sender = front.pooled()
+    pool = daemon.Relaypoold(sender, daemon.relay_section("far", relay))
+    pool.start()
+    sender.start()
+    result = measure(relay, sender, count, "Postfix with relaypool")
+    sender.stop()
+    pool.stop()
+    return result, pool.log()
+
+
+def choose_lines(log):
+    """Of what relaypoold logged: the last three outcomes and the last statistics."""
+    lines = [line for line in log.splitlines() if ": " in line]
+    outcomes = [line for line in lines if "status=" in line]
+    return outcomes[-3:] + [line for line in lines if "statistics: relay=" in line][-1:]
+
+
+def report(alone, pooled, log, options):
+    print(f"\n{options.messages} messages of 4 KiB to one relay {options.rtt:g} ms away; STARTTLS, AUTH, ten connections:\n")
+    for result in (alone, pooled):
+        print(f"  {result['label']:<24}{result['seconds']:6.1f} s {result['rate']:7.1f} messages/s,"
+              f" {result['connections']} connections opened")
+    print(f"  {'ratio':<24}{pooled['rate'] / alone['rate']:16.2f}\n\nrelaypoold's log:\n")
+    for line in choose_lines(log):
+        print(f"  {line}")
+
+
+def prepare():
+    """Builds, unless RELAYPOOL_BUILD says where that was done."""
+    if "RELAYPOOL_BUILD" in os.environ:
+        return
+    print("Building relaypool…", flush=True)
+    source, settings.BUILD = settings.work("source"), settings.work("build")
+    try:
+        build.copy_source(source)
+        build.build(source, settings.BUILD, ["relaypoold", "relaypoolctl", "tests/tools/link"])
+    except build.Failed as error:
+        sys.exit(str(error))
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("-n", "--messages", type=int, default=300)
+    options.add_argument("-r", "--rtt", type=float, default=100, metavar="MS", help="round trip in milliseconds")
+    options = options.parse_args()
+    sandbox.enter()
+    prepare()
+    print("Starting a relay (Postfix smtpd) behind a long link…", flush=True)
+    link = Link(options.rtt)
+    relay = RelayPostfix(link).start()
+    alone = by_postfix(relay, options.messages)
+    pooled, log = by_relaypool(relay, options.messages)
+    report(alone, pooled, log, options)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
