@@ -1,0 +1,29 @@
+"""kill -9 at any moment loses nothing, and copies no more than what was in flight."""
+import threading
+import time
+
+from lib import message, scene, settings, verify
+
+KILLS, CAP = 10, 10
+
+
+def test_kill_nine_ten_times_during_a_thousand_messages():
+    front, daemon, relay, store = scene.with_store({"max_connections": CAP})
+    count = settings.scaled(1000)
+    messages = [message.Message(number, recipients=(f"r{number}@far.example",), size=4096) for number in range(count)]
+    injection = threading.Thread(target=scene.inject, args=(messages, 2))
+    injection.start()
+    for kill in range(KILLS):
+        goal = count * (kill + 1) // (KILLS + 2)
+        settings.wait_until(lambda goal=goal: relay.accepted() >= goal, 60, f"{goal} messages at the relay")
+        daemon.kill()
+        time.sleep(0.1)
+        daemon.start()
+    injection.join()
+    scene.drained(front, relay, 120)
+    missing, strange, doubled = verify.differences(store, messages)
+    assert not missing and not strange, (missing, strange)
+    copies = sum(count - 1 for count in doubled.values())
+    assert copies <= KILLS * CAP, f"{copies} copies, at most {KILLS * CAP} were in flight"
+    assert relay.connections()[1] <= CAP, relay.connections()
+    scene.equal(scene.statuses(front)["bounced"], 0, "bounced")
