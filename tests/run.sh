@@ -1,0 +1,8 @@
+#!/bin/sh
+# Builds relaypool and runs every test, as root on Debian 12 or newer. It installs the packages it needs; everything else is
+# in a directory and in namespaces that go with it. The last line is "N passed, N failed".
+set -eu
+
+tests=$(cd "$(dirname "$0")" && pwd)
+"$tests/packages.sh" tests
+exec /usr/bin/python3 -B "$tests/suite.py" "$@"

@@ -1,0 +1,166 @@
+#!/usr/bin/python3
+"""Every test there is: unit tests and scenarios in a normal build and under the sanitizers, make distcheck, the form of
+the sources, and the integration tests with real mail servers. Called by tests/run.sh. The last line is the sum.
+"""
+import argparse
+import concurrent.futures
+import contextlib
+import glob
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "integration"))
+from lib.build import Failed, build, copy_source, quietly  # noqa: E402
+
+CPUS = str(os.cpu_count())
+BUILDS = {
+    "normal": ["--enable-werror"],
+    "address": ["--enable-werror", "--enable-sanitizer=address,undefined", "CFLAGS=-g -O1"],
+    "thread": ["--enable-werror", "--enable-sanitizer=thread", "CFLAGS=-g -O1"],
+}
+# The sanitizers of some compilers fail now and then where the kernel spreads addresses widely.
+FIXED_ADDRESSES = ["setarch", os.uname().machine, "-R"]
+
+# What measures speed runs in the normal build and alone; the rest with AddressSanitizer, two at a time.
+MEASURES = ["test_link", "test_fairness", "test_ratio"]
+THREADED = ["test_reload", "test_kill"]
+
+total = {"passed": 0, "failed": 0}
+
+
+def count(name, passed, failed, begin):
+    total["passed"] += passed
+    total["failed"] += failed
+    result = "FAIL" if failed or not passed else "ok  "
+    print(f"{result} {name}: {passed} passed, {failed} failed ({time.monotonic() - begin:.0f} s)", flush=True)
+
+
+def step(name, function, *arguments):
+    """Something that passes or fails as a whole. Whether it passed."""
+    begin = time.monotonic()
+    try:
+        function(*arguments)
+    except (Failed, OSError) as error:
+        print(error)
+        count(name, 0, 1, begin)
+        return False
+    count(name, 1, 0, begin)
+    return True
+
+
+def checks_of(result_path):
+    """(passed, failed) of one test program: as Check counted, or one for a program that counts nothing."""
+    with open(result_path[:-len(".trs")] + ".log", encoding="utf-8", errors="replace") as file:
+        log = file.read()
+    with open(result_path, encoding="utf-8") as file:
+        good = re.search(r"^:test-result: (PASS|SKIP)", file.read(), re.MULTILINE) is not None
+    figures = [tuple(map(int, found)) for found in
+               re.findall(r"^\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)", log, re.MULTILINE)]
+    failed = sum(failures + errors for _, failures, errors in figures)
+    passed = sum(checks for checks, _, _ in figures) - failed
+    if not good:
+        print(log[-6000:])
+    return (passed or int(good), failed or int(not good))
+
+
+def check(name, directory):
+    """make check; the programs' own counts are added up."""
+    begin = time.monotonic()
+    with contextlib.suppress(Failed):
+        quietly([*FIXED_ADDRESSES, "make", f"-j{CPUS}", "-k", "check"], directory)
+    results = [checks_of(path) for path in glob.glob(os.path.join(directory, "tests", "**", "*.trs"), recursive=True)]
+    count(name, sum(passed for passed, _ in results), sum(failed for _, failed in results) + (not results), begin)
+
+
+def integration(name, directory, options, **environment):
+    """tests/integration/run.py; its lines are shown as they come."""
+    begin = time.monotonic()
+    script = os.path.join(os.path.dirname(os.path.realpath(__file__)), "integration", "run.py")
+    process = subprocess.Popen([*FIXED_ADDRESSES, sys.executable, "-B", script, *options], stdout=subprocess.PIPE,
+                               text=True, errors="replace",
+                               env={**os.environ, "RELAYPOOL_BUILD": directory, **environment})
+    closing = None
+    for line in process.stdout:
+        closing = re.fullmatch(r"(\d+) passed, (\d+) failed\n", line)
+        if not closing:
+            print(f"     {line}", end="", flush=True)
+    process.wait()
+    passed, failed = map(int, closing.groups()) if closing else (0, 1)
+    count(name, passed, failed, begin)
+
+
+def unpack_exim(directory):
+    """Exim excludes Postfix as a package: it is unpacked beside the build; the libraries it needs are installed."""
+    os.mkdir(directory)
+    quietly(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "exim4-daemon-light"], directory)
+    package = glob.glob(os.path.join(directory, "*.deb"))[0]
+    depends = subprocess.run(["dpkg-deb", "-f", package, "Depends"], capture_output=True, text=True, check=True).stdout
+    libraries = [word.split()[0] for word in depends.split(", ") if word.startswith("lib")]
+    quietly(["apt-get", "-qq", "-y", "--no-install-recommends", "--no-remove", "install", *libraries], directory,
+            DEBIAN_FRONTEND="noninteractive")
+    quietly(["dpkg-deb", "-x", package, directory], directory)
+    os.environ["RELAYPOOL_EXIM"] = os.path.join(directory, "usr/sbin/exim4")
+
+
+def sources(source, *folders):
+    return sorted(path for folder in folders for pattern in ("*.c", "*.h")
+                  for path in glob.glob(os.path.join(source, folder, "**", pattern), recursive=True))
+
+
+def check_form(source):
+    quietly(["clang-format", "--dry-run", "-Werror", *sources(source, "include", "milter", "tests")], source)
+
+
+def tidy(source, directory):
+    """clang-tidy over every translation unit, as many at once as there are processors."""
+    folders = [f"-I{path}" for path in glob.glob(f"{source}/milter/*/")]
+    flags = ["-std=gnu11", f"-I{source}/include", f"-I{directory}", *folders, "-DSYSCONFDIR=\"/etc\"",
+             "-DLOCALSTATEDIR=\"/var\"", "-DRUNSTATEDIR=\"/run\""]
+    units = [path for path in sources(source, "milter", "tests") if path.endswith(".c")]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(lambda unit: quietly(["clang-tidy", "--quiet", unit, "--", *flags], source), units):
+            pass
+
+
+def run_built(work, source):
+    places = {kind: os.path.join(work, kind) for kind in BUILDS}
+    for kind, place in places.items():
+        if not step(f"build, {kind}", build, source, place, ["all", "tests/tools/link"], BUILDS[kind]):
+            return
+    for kind, place in places.items():
+        check(f"make check, {kind}", place)
+    step("make distcheck", quietly, ["make", f"-j{CPUS}", "distcheck"], places["normal"])
+    if not os.path.exists("/usr/sbin/exim4"):
+        step("unpack Exim", unpack_exim, os.path.join(work, "exim"))
+    integration("integration, normal", places["normal"], MEASURES)
+    integration("integration, address", places["address"], ["-j", "2", *(f"--except={name}" for name in MEASURES)], RELAYPOOL_PATIENCE="3",
+                RELAYPOOL_SANITIZED="1")
+    integration("integration, thread", places["thread"], THREADED, RELAYPOOL_PATIENCE="5", RELAYPOOL_SCALE="0.2",
+                RELAYPOOL_SANITIZED="1")
+
+
+def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    work = tempfile.mkdtemp(prefix="relaypool-suite-")
+    os.chmod(work, 0o755)
+    try:
+        source = os.path.join(work, "source")
+        copy_source(source)
+        run_built(work, source)
+        step("clang-format", check_form, source)
+        step("clang-tidy", tidy, source, os.path.join(work, "normal"))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    print(f"{total['passed']} passed, {total['failed']} failed")
+    sys.exit(total["failed"] != 0)
+
+
+if __name__ == "__main__":
+    main()
