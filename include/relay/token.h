@@ -22,5 +22,7 @@ void token_get(struct token_source *source, token_done_fn *done, void *arg);
 void token_cancel(struct token_source *source, void *arg); /* forgets requests with this arg */
 /* The relay refused the token: the next token_get() reads it anew. */
 void token_refused(struct token_source *source);
+/* Visible ASCII without spaces: nothing else can stand where a token stands (RFC 6750 §2.1). */
+bool token_is_valid(const char *text) MUST_CHECK;
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/conf.h"
 #include "base/mem.h"
 #include "relay/auth.h"
+#include "relay/token.h"
 
 #define COMMAND_LIMIT 512    /* octets of a command line with CRLF (RFC 5321 §4.5.3.1.4); AUTH is one (RFC 4954 §4) */
 #define RESPONSE_LIMIT 12288 /* octets of a response line with CRLF (RFC 4954 §4) */
@@ -316,16 +317,6 @@ static uint16_t port_of(const struct relay_conf *relay, const char *host)
 	return relay->port;
 }
 
-/* Visible ASCII: anything else would end its field in the response (RFC 6750 §2.1). */
-static bool is_token(const char *token)
-{
-	for (; *token != '\0'; token++) {
-		if (*token <= ' ' || *token > '~')
-			return false;
-	}
-	return true;
-}
-
 struct auth *auth_create(const struct relay_conf *relay, const struct capabilities *caps, const char *host, bool tls,
 			 const char *token, char *error, size_t error_size)
 {
@@ -345,7 +336,7 @@ struct auth *auth_create(const struct relay_conf *relay, const struct capabiliti
 	else
 		auth->password = mem_strdup(relay->password);
 	bool good = true;
-	if (mechanism->token && !is_token(token))
+	if (mechanism->token && !token_is_valid(token))
 		good = fail(error, error_size, auth, "the token has characters that no token has");
 	else if (mechanism->answer == answer_cram || mechanism->answer == answer_scram)
 		good = start_gsasl(auth, error, error_size);

@@ -38,6 +38,7 @@ int main(void)
 	SRunner *runner = srunner_create(announced_suite());
 	srunner_add_suite(runner, auth_suite());
 	srunner_add_suite(runner, pipeline_suite());
+	srunner_add_suite(runner, token_suite());
 	srunner_add_suite(runner, transaction_suite());
 	srunner_add_suite(runner, trouble_suite());
 	srunner_run_all(runner, CK_ENV);
