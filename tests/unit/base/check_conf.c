@@ -573,6 +573,112 @@ START_TEST(the_last_reference_frees)
 }
 END_TEST
 
+/* ---- contrib/relaypool.conf ---- */
+
+#define SAMPLE_SECRET "/etc/relaypool/credentials.d/example"
+
+static void replace(char *text, size_t size, const char *old, const char *new)
+{
+	char *at = strstr(text, old), rest[16384];
+	ck_assert_msg(at != NULL, "%s is not in the sample", old);
+	snprintf(rest, sizeof(rest), "%s", at + strlen(old));
+	snprintf(at, size - (size_t)(at - text), "%s%s", new, rest);
+}
+
+/* The sample as it would be installed here: with a password, and with a user that exists. */
+static char *read_sample(void)
+{
+	static char text[16384];
+	char secret[64];
+	const char *source = getenv("srcdir");
+	snprintf(text, sizeof(text), "%s/contrib/relaypool.conf", source != NULL ? source : ".");
+	FILE *file = fopen(text, "r");
+	ck_assert_msg(file != NULL, "%s cannot be opened", text);
+	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+	fclose(file);
+	write_file("secret", "pa55\n", 5, 0640);
+	snprintf(secret, sizeof(secret), "%s/secret", directory);
+	replace(text, sizeof(text), SAMPLE_SECRET, secret);
+	replace(text, sizeof(text), "user = \"relaypool\"", "user = \"root\"");
+	replace(text, sizeof(text), "\"/var/lib/relaypool\"", "\"" LOCALSTATEDIR "/lib/relaypool\"");
+	return text;
+}
+
+/* What stands on a line: "key" and "section.key", with or without "#"; "" if it is no key. Follows the sections. */
+static const char *key_on(const char *line, size_t length, char section[16], bool *active)
+{
+	static char full[64];
+	char text[256], key[48];
+	snprintf(text, sizeof(text), "%.*s", (int)length, line);
+	const char *p = text + strspn(text, " \t");
+	*active = *p != '#' && *p != '\0';
+	full[0] = '\0';
+	if (*p == '}')
+		section[0] = '\0';
+	else if (sscanf(p, "%15[a-z] \"%*[a-z]\" {", key) == 1 && strchr(p, '{') != NULL && strchr(p, '=') == NULL)
+		snprintf(section, 16, "%.10s.", key);
+	else if (sscanf(p + (*p == '#'), "%47[a-z-] =", key) == 1 && strstr(p, " = ") == p + (*p == '#') + strlen(key))
+		snprintf(full, sizeof(full), "%s%s", section, key);
+	return full;
+}
+
+START_TEST(the_sample_is_a_working_pool_in_few_lines)
+{
+	char section[16] = "";
+	unsigned lines = 0;
+	bool active;
+	const char *text = read_sample();
+	struct conf *conf = must_load(text);
+	ck_assert_str_eq(conf->relays[0].password, "pa55");
+	for (const char *p = text; *p != '\0'; p += strcspn(p, "\n") + 1) {
+		key_on(p, strcspn(p, "\n"), section, &active);
+		lines += active;
+	}
+	ck_assert_uint_le(lines, 20);
+	conf_unref(&conf);
+}
+END_TEST
+
+START_TEST(the_sample_has_every_key_once)
+{
+	char section[16] = "";
+	unsigned found[64] = {0};
+	bool active;
+	for (const char *p = read_sample(); *p != '\0'; p += strcspn(p, "\n") + 1) {
+		const char *name = key_on(p, strcspn(p, "\n"), section, &active);
+		size_t i = 0;
+		while (conf_keys()[i] != NULL && strcmp(conf_keys()[i], name) != 0)
+			i++;
+		ck_assert_msg(name[0] == '\0' || conf_keys()[i] != NULL, "%s is in the sample, but no key", name);
+		found[i]++;
+	}
+	for (size_t i = 0; conf_keys()[i] != NULL; i++)
+		ck_assert_msg(found[i] == 1, "%s is in the sample %u times", conf_keys()[i], found[i]);
+}
+END_TEST
+
+START_TEST(the_sample_has_the_defaults)
+{
+	static char as_it_is[sizeof(shown)];
+	char section[16] = "";
+	bool active;
+	char *text = read_sample();
+	struct conf *conf = must_load(text);
+	conf_show(conf, show_line, NULL);
+	strcpy(as_it_is, shown);
+	conf_unref(&conf);
+	for (char *p = text; *p != '\0'; p += strcspn(p, "\n") + 1) {
+		if (key_on(p, strcspn(p, "\n"), section, &active)[0] != '\0' && !active && strstr(p, " = ")[3] != '(')
+			*strchr(p, '#') = ' ';
+	}
+	conf = must_load(text);
+	shown[0] = '\0';
+	conf_show(conf, show_line, NULL);
+	ck_assert_str_eq(shown, as_it_is);
+	conf_unref(&conf);
+}
+END_TEST
+
 static TCase *meaning_tcase(void)
 {
 	TCase *tcase = tcase_create("meaning");
@@ -605,6 +711,16 @@ static TCase *mistakes_tcase(void)
 	return tcase;
 }
 
+static TCase *sample_tcase(void)
+{
+	TCase *tcase = tcase_create("sample");
+	tcase_add_checked_fixture(tcase, make_directory, remove_directory);
+	tcase_add_test(tcase, the_sample_is_a_working_pool_in_few_lines);
+	tcase_add_test(tcase, the_sample_has_every_key_once);
+	tcase_add_test(tcase, the_sample_has_the_defaults);
+	return tcase;
+}
+
 Suite *conf_suite(void)
 {
 	Suite *suite = suite_create("conf");
@@ -616,5 +732,6 @@ Suite *conf_suite(void)
 	suite_add_tcase(suite, meaning_tcase());
 	suite_add_tcase(suite, mistakes_tcase());
 	suite_add_tcase(suite, patterns);
+	suite_add_tcase(suite, sample_tcase());
 	return suite;
 }
