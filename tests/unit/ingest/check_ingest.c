@@ -7,7 +7,8 @@
 int main(void)
 {
 	signal(SIGPIPE, SIG_IGN); /* as the daemon does */
-	SRunner *runner = srunner_create(message_suite());
+	SRunner *runner = srunner_create(listener_suite());
+	srunner_add_suite(runner, message_suite());
 	srunner_add_suite(runner, session_suite());
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);

@@ -4,6 +4,7 @@
 
 #include <check.h>
 
+Suite *listener_suite(void);
 Suite *message_suite(void);
 Suite *session_suite(void);
 
