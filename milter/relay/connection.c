@@ -9,6 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <linux/sockios.h>
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -81,11 +85,26 @@ void connection_arm_limit(struct connection *c)
 
 /* ---- the end ---- */
 
+/*
+ * What the kernel could not send yet would keep the relay's end open long after our close, and its slot with it: then
+ * the socket is reset.
+ */
+static void reset_if_unsent(struct bufferevent *bev)
+{
+	const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+	int unsent = 0;
+	if (ioctl(bufferevent_getfd(bev), SIOCOUTQ, &unsent) == -1)
+		return;
+	if (unsent > 0 || evbuffer_get_length(bufferevent_get_output(bev)) > 0)
+		(void)setsockopt(bufferevent_getfd(bev), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 void connection_close_socket(struct connection *c)
 {
 	if (c->bev == NULL)
 		return;
 	usec_t round_trip = net_round_trip(bufferevent_getfd(c->bev));
+	reset_if_unsent(c->bev);
 	c->linger = 2 * (round_trip >= 0 ? round_trip : ROUND_TRIP_UNKNOWN) + LINGER_EXTRA;
 	if (c->ssl != NULL) /* keeps the session fit for resumption */
 		SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
