@@ -147,7 +147,9 @@ void connection_doom_lost(struct connection *c, const char *what)
 			    : awaited                    ? command_names[awaited->kind]
 			    : c->state == CONNECTION_TLS ? "the TLS handshake"
 							 : "nothing under way";
-	connection_doom(c, reply_local(LOCAL_CONNECTION, 451, "4.4.2", "%s: %s (at %s)", c->host, what, doing));
+	bool ready = c->ready_at >= 0;
+	connection_doom(c, reply_local(ready ? LOCAL_CONNECTION : LOCAL_RELAY_DOWN, 451, ready ? "4.4.2" : "4.4.1",
+				       "%s: %s (at %s)", c->host, what, doing));
 }
 
 /* Was the end of data of this transaction written to the kernel? Then the relay may have it (DESIGN §2.3). */
