@@ -319,15 +319,22 @@ struct connection *connection_create(const struct connection_settings *s)
 	return c;
 }
 
+/* Transactions it may carry: max-messages, or fewer if the relay said so (LIMITS MAILMAX, RFC 9422). 0: no limit. */
+static unsigned most_uses(const struct connection *c)
+{
+	unsigned most = c->relay->max_messages;
+	return c->caps.mail_max > 0 && (most == 0 || c->caps.mail_max < most) ? c->caps.mail_max : most;
+}
+
 bool connection_life_over(const struct connection *c)
 {
-	return c->retiring || (c->relay->max_messages > 0 && c->uses >= c->relay->max_messages) ||
+	return c->retiring || (most_uses(c) > 0 && c->uses >= most_uses(c)) ||
 	       (c->age_limit > 0 && clock_now() - c->created >= c->age_limit);
 }
 
 bool connection_last_use(const struct connection *c)
 {
-	return c->relay->max_messages > 0 && c->uses + 1 >= c->relay->max_messages;
+	return most_uses(c) > 0 && c->uses + 1 >= most_uses(c);
 }
 
 bool connection_has_room(const struct connection *c)
