@@ -20,9 +20,9 @@
 #include "utf8.h"
 
 const char *const verb_names[VERB_COUNT] = {
-    [VERB_UNKNOWN] = "unknown", [VERB_LHLO] = "LHLO", [VERB_EHLO] = "EHLO", [VERB_HELO] = "HELO",
-    [VERB_MAIL] = "MAIL",       [VERB_RCPT] = "RCPT", [VERB_DATA] = "DATA", [VERB_RSET] = "RSET",
-    [VERB_NOOP] = "NOOP",       [VERB_VRFY] = "VRFY", [VERB_QUIT] = "QUIT", [VERB_XFORWARD] = "XFORWARD",
+	[VERB_UNKNOWN] = "unknown", [VERB_LHLO] = "LHLO", [VERB_EHLO] = "EHLO", [VERB_HELO] = "HELO",
+	[VERB_MAIL] = "MAIL",       [VERB_RCPT] = "RCPT", [VERB_DATA] = "DATA", [VERB_RSET] = "RSET",
+	[VERB_NOOP] = "NOOP",       [VERB_VRFY] = "VRFY", [VERB_QUIT] = "QUIT", [VERB_XFORWARD] = "XFORWARD",
 };
 
 /* A stretch of the command line, not terminated. */
@@ -347,19 +347,19 @@ static bool take_orcpt(struct span value, void *arguments)
 }
 
 static const struct parameter_rule mail_rules[] = {
-    {"SIZE", false, "up to 20 digits", take_size},
-    {"BODY", false, "7BIT or 8BITMIME", take_body},
-    {"SMTPUTF8", false, "no value", take_smtputf8},
-    {"RET", true, "FULL or HDRS", take_ret},
-    {"ENVID", true, "xtext without control characters", take_envid},
-    {"AUTH", false, "an address", take_auth},
-    {NULL, false, NULL, NULL},
+	{"SIZE", false, "up to 20 digits", take_size},
+	{"BODY", false, "7BIT or 8BITMIME", take_body},
+	{"SMTPUTF8", false, "no value", take_smtputf8},
+	{"RET", true, "FULL or HDRS", take_ret},
+	{"ENVID", true, "xtext without control characters", take_envid},
+	{"AUTH", false, "an address", take_auth},
+	{NULL, false, NULL, NULL},
 };
 
 static const struct parameter_rule rcpt_rules[] = {
-    {"NOTIFY", true, "NEVER, or a list of SUCCESS, FAILURE and DELAY", take_notify},
-    {"ORCPT", true, "an address type, a semicolon and xtext without control characters", take_orcpt},
-    {NULL, false, NULL, NULL},
+	{"NOTIFY", true, "NEVER, or a list of SUCCESS, FAILURE and DELAY", take_notify},
+	{"ORCPT", true, "an address type, a semicolon and xtext without control characters", take_orcpt},
+	{NULL, false, NULL, NULL},
 };
 
 /* ---- parameters (RFC 5321 §4.1.2, esmtp-param) ---- */

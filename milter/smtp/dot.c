@@ -145,8 +145,11 @@ void dot_encoder_init(struct dot_encoder *encoder)
 
 void dot_encode(struct dot_encoder *encoder, const char *data, size_t length, struct evbuffer *out)
 {
-	const char *end = data + length, *begin = data, *at = data;
+	const char *end, *begin = data, *at = data;
 
+	if (length == 0)
+		return; /* `data` may be NULL then */
+	end = data + length;
 	while (at < end) {
 		const char *newline;
 

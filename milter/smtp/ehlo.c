@@ -20,15 +20,15 @@ static const struct {
 	const char *name;
 	enum capability bit;
 } keywords[] = {
-    {"PIPELINING", CAP_PIPELINING},
-    {"SIZE", CAP_SIZE},
-    {"8BITMIME", CAP_8BITMIME},
-    {"DSN", CAP_DSN},
-    {"SMTPUTF8", CAP_SMTPUTF8},
-    {"CHUNKING", CAP_CHUNKING},
-    {"STARTTLS", CAP_STARTTLS},
-    {"AUTH", CAP_AUTH},
-    {"ENHANCEDSTATUSCODES", CAP_ENHANCEDSTATUSCODES},
+	{"PIPELINING", CAP_PIPELINING},
+	{"SIZE", CAP_SIZE},
+	{"8BITMIME", CAP_8BITMIME},
+	{"DSN", CAP_DSN},
+	{"SMTPUTF8", CAP_SMTPUTF8},
+	{"CHUNKING", CAP_CHUNKING},
+	{"STARTTLS", CAP_STARTTLS},
+	{"AUTH", CAP_AUTH},
+	{"ENHANCEDSTATUSCODES", CAP_ENHANCEDSTATUSCODES},
 };
 #define KEYWORD_COUNT (sizeof(keywords) / sizeof(keywords[0]))
 

@@ -60,13 +60,13 @@ void message_add_recipient(struct message *message, char *address, char *params,
 	/* The room is the next power of two: it doubles whenever the count is one. */
 	if ((count & (count - 1)) == 0)
 		message->recipients =
-		    mem_realloc(message->recipients, (count == 0 ? 1 : 2 * count) * sizeof(*message->recipients));
+			mem_realloc(message->recipients, (count == 0 ? 1 : 2 * count) * sizeof(*message->recipients));
 	message->recipients[count] = (struct recipient){
-	    .address = address,
-	    .params = params,
-	    .notify_success = notify_success,
-	    .message = message,
-	    .route = -1,
+		.address = address,
+		.params = params,
+		.notify_success = notify_success,
+		.message = message,
+		.route = -1,
 	};
 	message->recipient_count++;
 }

@@ -21,19 +21,19 @@
 #define WRITE_LINE_MAX 510 /* without CRLF (RFC 5321 §4.5.3.1.5) */
 
 const char *const local_failure_names[LOCAL_FAILURES] = {
-    [LOCAL_NONE] = "none",
-    [LOCAL_CONNECTION] = "connection",
-    [LOCAL_AMBIGUOUS] = "ambiguous",
-    [LOCAL_PROTOCOL] = "protocol",
-    [LOCAL_RELAY_DOWN] = "relay_down",
-    [LOCAL_NO_TIME] = "no_time",
-    [LOCAL_CAPACITY] = "capacity",
-    [LOCAL_SHUTDOWN] = "shutdown",
-    [LOCAL_NO_ROUTE] = "no_route",
-    [LOCAL_FEATURE] = "feature",
-    [LOCAL_SIZE] = "size",
-    [LOCAL_SMTPUTF8] = "smtputf8",
-    [LOCAL_INGEST] = "ingest",
+	[LOCAL_NONE] = "none",
+	[LOCAL_CONNECTION] = "connection",
+	[LOCAL_AMBIGUOUS] = "ambiguous",
+	[LOCAL_PROTOCOL] = "protocol",
+	[LOCAL_RELAY_DOWN] = "relay_down",
+	[LOCAL_NO_TIME] = "no_time",
+	[LOCAL_CAPACITY] = "capacity",
+	[LOCAL_SHUTDOWN] = "shutdown",
+	[LOCAL_NO_ROUTE] = "no_route",
+	[LOCAL_FEATURE] = "feature",
+	[LOCAL_SIZE] = "size",
+	[LOCAL_SMTPUTF8] = "smtputf8",
+	[LOCAL_INGEST] = "ingest",
 };
 
 /* Text that grows to REPLY_TEXT_MAX and is cut there, between characters. */
@@ -136,9 +136,12 @@ static enum reply_status line_read(const char *data, size_t length, const char *
 				   const char **why)
 {
 	size_t visible = length < REPLY_LINE_MAX ? length : REPLY_LINE_MAX;
-	const char *end = memchr(data, '\n', visible);
+	const char *end;
 	enum reply_status status;
 
+	if (length == 0)
+		return REPLY_INCOMPLETE; /* `data` may be NULL then */
+	end = memchr(data, '\n', visible);
 	if (end != NULL)
 		visible = (size_t)(end - data);
 	status = code_check(data, end != NULL ? visible + 1 : visible, first, why);

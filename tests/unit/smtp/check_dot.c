@@ -243,6 +243,22 @@ START_TEST(the_decoder_undoes_the_encoder)
 }
 END_TEST
 
+START_TEST(nothing_is_encoded_and_decoded)
+{
+	struct evbuffer *out = evbuffer_new();
+	struct dot_encoder encoder;
+	struct dot_decoder decoder;
+
+	dot_encoder_init(&encoder);
+	dot_encode(&encoder, NULL, 0, out);
+	ck_assert_uint_eq(evbuffer_get_length(out), 0);
+	dot_decoder_init(&decoder);
+	ck_assert_uint_eq(dot_decode(&decoder, NULL, 0, add, NULL), 0);
+	ck_assert_int_eq(decoder.state, DOT_LINE_START);
+	evbuffer_free(out);
+}
+END_TEST
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 Suite *dot_suite(void)
@@ -256,6 +272,7 @@ Suite *dot_suite(void)
 	tcase_add_loop_test(tcase, only_crlf_dot_crlf_ends_the_data, 0, COUNT(streams));
 	tcase_add_test(tcase, nothing_is_used_behind_the_end);
 	tcase_add_test(tcase, the_decoder_undoes_the_encoder);
+	tcase_add_test(tcase, nothing_is_encoded_and_decoded);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

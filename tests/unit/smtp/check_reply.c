@@ -113,6 +113,18 @@ START_TEST(a_part_of_a_reply_is_incomplete)
 }
 END_TEST
 
+START_TEST(nothing_is_incomplete)
+{
+	struct reply *reply;
+	const char *why;
+	size_t used;
+
+	ck_assert_int_eq(reply_parse(NULL, 0, &used, &reply, &why), REPLY_INCOMPLETE);
+	ck_assert_uint_eq(used, 0);
+	ck_assert_ptr_null(reply);
+}
+END_TEST
+
 START_TEST(what_follows_a_reply_is_left_alone)
 {
 	static const char data[] = "250-a\r\n250 b\r\n\0garbage";
@@ -358,6 +370,7 @@ Suite *reply_suite(void)
 
 	tcase_add_loop_test(tcase, a_reply_is_read, 0, COUNT(good));
 	tcase_add_loop_test(tcase, a_part_of_a_reply_is_incomplete, 0, COUNT(good));
+	tcase_add_test(tcase, nothing_is_incomplete);
 	tcase_add_test(tcase, what_follows_a_reply_is_left_alone);
 	tcase_add_loop_test(tcase, what_cannot_become_a_reply_is_invalid_at_once, 0, COUNT(bad));
 	tcase_add_test(tcase, a_line_may_be_as_long_as_the_limit_and_no_longer);
