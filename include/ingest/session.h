@@ -6,6 +6,7 @@
 #ifndef INGEST_SESSION_H
 #define INGEST_SESSION_H
 
+#include "base/rate.h"
 #include "relaypool.h"
 #include "smtp/ehlo.h"
 #include "smtp/tag.h"
@@ -41,6 +42,8 @@ struct ingest {
 	struct tag_key key;
 	struct conf *conf;                    /* held: what new messages are routed by, who may send them */
 	bool stopping;                        /* sessions end as soon as they are between two transactions */
+	struct rate refusals;                 /* log lines about peers that were refused; zeroed: all are written */
+	unsigned long refusals_unlogged;      /* since the last such line */
 	struct list sessions;                 /* in order of arrival */
 	void (*ended)(struct ingest *ingest); /* a session has gone: there is room for another */
 };
@@ -56,7 +59,7 @@ void sessions_end(struct ingest *ingest);
 struct session_view {
 	const char *protocol; /* "LMTP" or "SMTP" */
 	const char *peer;     /* "unix" or an address */
-	int64_t uid;           /* -1 not known */
+	int64_t uid;          /* -1 not known */
 	const char *state;
 	const char *queue_id;   /* of the message under way; "" if none or not known */
 	size_t recipients;      /* of the message under way */

@@ -46,13 +46,11 @@ static void keep(const char *data, size_t length, void *arg)
 	if (incoming->refusal != NULL)
 		return;
 	if (incoming->limit > 0 && spool_size(incoming->spool) + length > incoming->limit)
-		refuse(incoming,
-		       reply_local(LOCAL_INGEST, 552, "5.3.4",
-				   "The message is larger than %" PRIu64 " octets, the most that LHLO offered",
-				   incoming->limit));
+		refuse(incoming, reply_local(LOCAL_INGEST, 552, "5.3.4",
+					     "The message is larger than %" PRIu64 " octets", incoming->limit));
 	else if (!spool_append(incoming->spool, data, length))
-		refuse(incoming,
-		       reply_local(LOCAL_INGEST, 452, "4.3.1", "Cannot keep the message: %s", strerror(errno)));
+		refuse(incoming, reply_local(LOCAL_INGEST, 452, "4.3.1", "Cannot keep the message in %s: %s",
+					     incoming->message->conf->spool_directory, strerror(errno)));
 }
 
 /* Gets what the dot decoder leaves. */

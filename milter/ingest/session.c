@@ -136,14 +136,26 @@ void session_rest(struct session *session)
 		go_away(session);
 }
 
-void session_refuse_peer(struct session *session, const char *reply, const char *why)
+/* Any local user can connect over TCP, again and again: that must not drown the log. */
+static void log_refusal(struct session *session, const char *why)
 {
+	struct ingest *ingest = session->ingest;
 	char uid[24] = "-";
 
+	if (rate_take(&ingest->refusals, clock_now()) > 0) {
+		ingest->refusals_unlogged++;
+		return;
+	}
 	if (session->peer.uid != -1)
 		snprintf(uid, sizeof(uid), "%" PRId64, session->peer.uid);
-	log_warning("refused: protocol=%s, peer=%s, uid=%s, state=%s (%s)", session->flavour->name, session->peer.name,
-		    uid, session_state_names[session->state], why);
+	log_warning("refused: protocol=%s, peer=%s, uid=%s, state=%s, unlogged=%lu (%s)", session->flavour->name,
+		    session->peer.name, uid, session_state_names[session->state], ingest->refusals_unlogged, why);
+	ingest->refusals_unlogged = 0;
+}
+
+void session_refuse_peer(struct session *session, const char *reply, const char *why)
+{
+	log_refusal(session, why);
 	session_say(session, "%s", reply);
 	session_hang_up(session);
 }

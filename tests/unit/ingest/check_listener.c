@@ -394,7 +394,8 @@ START_TEST(a_tcp_client_of_another_user_is_refused)
 	int a = dial_tcp(port);
 	mta_expect(a, LMTP_GREETING NOT_ALLOWED);
 	snprintf(expected, sizeof(expected),
-		 "refused: protocol=LMTP, peer=127.0.0.1, uid=%u, state=greeting (the user is not in allow-users)\n",
+		 "refused: protocol=LMTP, peer=127.0.0.1, uid=%u, state=greeting, unlogged=0 (the user is not in "
+		 "allow-users)\n",
 		 geteuid());
 	ck_assert_ptr_nonnull(strstr(logged(), expected));
 	close(a);
@@ -484,7 +485,29 @@ START_TEST(a_tcp_client_that_has_gone_hands_over_nothing)
 	ck_assert_uint_eq(listener_sessions(listener), 0);
 	if (_i > 0)
 		ck_assert_ptr_nonnull(
-			strstr(logged(), "uid=-, state=ready (the user at the other end cannot be told)"));
+			strstr(logged(), "uid=-, state=ready, unlogged=0 (the user at the other end cannot be told)"));
+}
+END_TEST
+
+START_TEST(refused_peers_do_not_drown_the_log)
+{
+	uint16_t port = free_port();
+	struct conf *conf = listen_by(tcp_conf(port));
+
+	conf->allow_users[0] = geteuid() + 1;
+	for (int i = 0; i < 103; i++) {
+		int a = dial_tcp(port);
+		mta_expect(a, LMTP_GREETING NOT_ALLOWED);
+		close(a);
+		if (i == 101)
+			pass(SECONDS(60));
+	}
+	const char *last = logged();
+	unsigned lines = 0;
+	for (const char *at = last; (at = strstr(at, "refused: ")) != NULL; at++, lines++)
+		last = at;
+	ck_assert_uint_eq(lines, 21);
+	ck_assert_ptr_nonnull(strstr(last, ", unlogged=82 ("));
 }
 END_TEST
 
@@ -539,8 +562,9 @@ START_TEST(a_client_from_elsewhere_is_refused)
 	int a = dial(AF_INET, &address, sizeof(address));
 	mta_expect(a, NOT_ALLOWED);
 	ck_assert_ptr_nonnull(strstr(
-		logged(), "refused: protocol=LMTP, peer=192.0.2.1, uid=-, state=accepted (the client is not on this "
-			  "host)\n"));
+		logged(),
+		"refused: protocol=LMTP, peer=192.0.2.1, uid=-, state=accepted, unlogged=0 (the client is not on this "
+		"host)\n"));
 	close(a);
 }
 END_TEST
@@ -566,6 +590,7 @@ Suite *listener_suite(void)
 	tcase_add_test(tcase, a_tcp_client_of_another_user_is_refused);
 	tcase_add_test(tcase, a_tcp_client_that_talks_first_is_refused);
 	tcase_add_loop_test(tcase, a_tcp_client_that_has_gone_hands_over_nothing, 0, 3);
+	tcase_add_test(tcase, refused_peers_do_not_drown_the_log);
 	tcase_add_test(tcase, a_tcp_client_that_resets_at_once_is_nobody);
 	tcase_add_test(tcase, the_user_is_looked_up_at_each_mail);
 	if (geteuid() == 0) {
