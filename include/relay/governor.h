@@ -29,8 +29,11 @@ unsigned account_sockets(const struct account *account);
 unsigned account_max(const struct account *account);
 /* One more socket may be opened now. */
 bool account_may_open(const struct account *account);
+/* `pool` has an idle connection and no mail: pools of a full account that have mail look again. */
+void account_idle(struct account *account, const struct pool *pool);
 /*
- * The account is full: asks another pool that has an idle connection to give it up for `pool`. True if one did.
+ * The account is full: asks another pool that has an idle connection to give it up for `pool`, unless a slot is about
+ * to be free anyhow. True if there will be one.
  */
 bool account_make_room(struct account *account, const struct pool *pool);
 /* A slot is free or a cap has grown: every pool of the account looks whether it wants it, in turn. */

@@ -9,6 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <linux/sockios.h>
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -81,11 +85,26 @@ void connection_arm_limit(struct connection *c)
 
 /* ---- the end ---- */
 
+/*
+ * What the kernel could not send yet would keep the relay's end open long after our close, and its slot with it: then
+ * the socket is reset.
+ */
+static void reset_if_unsent(struct bufferevent *bev)
+{
+	const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+	int unsent = 0;
+	if (ioctl(bufferevent_getfd(bev), SIOCOUTQ, &unsent) == -1)
+		return;
+	if (unsent > 0 || evbuffer_get_length(bufferevent_get_output(bev)) > 0)
+		(void)setsockopt(bufferevent_getfd(bev), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 void connection_close_socket(struct connection *c)
 {
 	if (c->bev == NULL)
 		return;
 	usec_t round_trip = net_round_trip(bufferevent_getfd(c->bev));
+	reset_if_unsent(c->bev);
 	c->linger = 2 * (round_trip >= 0 ? round_trip : ROUND_TRIP_UNKNOWN) + LINGER_EXTRA;
 	if (c->ssl != NULL) /* keeps the session fit for resumption */
 		SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
@@ -128,7 +147,9 @@ void connection_doom_lost(struct connection *c, const char *what)
 			    : awaited                    ? command_names[awaited->kind]
 			    : c->state == CONNECTION_TLS ? "the TLS handshake"
 							 : "nothing under way";
-	connection_doom(c, reply_local(LOCAL_CONNECTION, 451, "4.4.2", "%s: %s (at %s)", c->host, what, doing));
+	bool ready = c->ready_at >= 0;
+	connection_doom(c, reply_local(ready ? LOCAL_CONNECTION : LOCAL_RELAY_DOWN, 451, ready ? "4.4.2" : "4.4.1",
+				       "%s: %s (at %s)", c->host, what, doing));
 }
 
 /* Was the end of data of this transaction written to the kernel? Then the relay may have it (DESIGN §2.3). */
@@ -298,15 +319,22 @@ struct connection *connection_create(const struct connection_settings *s)
 	return c;
 }
 
+/* Transactions it may carry: max-messages, or fewer if the relay said so (LIMITS MAILMAX, RFC 9422). 0: no limit. */
+static unsigned most_uses(const struct connection *c)
+{
+	unsigned most = c->relay->max_messages;
+	return c->caps.mail_max > 0 && (most == 0 || c->caps.mail_max < most) ? c->caps.mail_max : most;
+}
+
 bool connection_life_over(const struct connection *c)
 {
-	return c->retiring || (c->relay->max_messages > 0 && c->uses >= c->relay->max_messages) ||
+	return c->retiring || (most_uses(c) > 0 && c->uses >= most_uses(c)) ||
 	       (c->age_limit > 0 && clock_now() - c->created >= c->age_limit);
 }
 
 bool connection_last_use(const struct connection *c)
 {
-	return c->relay->max_messages > 0 && c->uses + 1 >= c->relay->max_messages;
+	return most_uses(c) > 0 && c->uses + 1 >= most_uses(c);
 }
 
 bool connection_has_room(const struct connection *c)

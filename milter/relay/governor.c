@@ -73,8 +73,28 @@ bool account_may_open(const struct account *account)
 	return clock_now() >= account->not_before && account_sockets(account) < account_max(account);
 }
 
+void account_idle(struct account *account, const struct pool *pool)
+{
+	if (account_may_open(account))
+		return;
+	LIST_EACH (node, next, &account->pools)
+		if (pool_of(node) != pool && !list_empty(&pool_of(node)->waiting))
+			pool_dispatch_soon(pool_of(node));
+}
+
+/* A slot that is about to be free will do. */
+static bool room_is_coming(const struct account *account)
+{
+	for (struct list *n = account->pools.next; n != &account->pools; n = n->next)
+		if (!list_empty(&pool_of(n)->closing) || !list_empty(&pool_of(n)->lingering))
+			return true;
+	return false;
+}
+
 bool account_make_room(struct account *account, const struct pool *pool)
 {
+	if (room_is_coming(account))
+		return true;
 	LIST_EACH (node, next, &account->pools) {
 		struct pool *other = pool_of(node);
 		if (other != pool && pool_give_up_idle(other))

@@ -437,7 +437,7 @@ static void open_wanted(struct pool *pool)
 	size_t want = pool->down != NULL ? list_empty(&pool->opening) : wanted(pool);
 	while (want-- > 0 && may_open(pool)) {
 		if (!account_may_open(pool->account)) {
-			if (!list_empty(&pool->waiting) && list_empty(&pool->closing) && list_empty(&pool->lingering))
+			if (!list_empty(&pool->waiting))
 				(void)account_make_room(pool->account, pool);
 			return;
 		}
@@ -464,6 +464,8 @@ static void on_dispatch(void *arg)
 	give_waiting(pool);
 	open_wanted(pool);
 	shrink(pool);
+	if (list_empty(&pool->waiting) && !list_empty(&pool->idle))
+		account_idle(pool->account, pool);
 	if ((pool->hold & (HOLD_STOPPED | HOLD_RETIRED)) && pool_quiet(pool))
 		pool->owner->empty(pool);
 }

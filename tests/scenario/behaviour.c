@@ -14,11 +14,11 @@
 #include "relay.h"
 
 const char *const step_names[STEP_COUNT] = {
-    "connect", "banner", "ehlo", "starttls", "tls",  "auth",    "auth-line", "mail", "rcpt",
-    "data",    "body",   "end",  "rset",     "quit", "unknown", "eof",       "idle",
+	"connect", "banner", "ehlo", "starttls", "tls",  "auth",    "auth-line", "mail", "rcpt",
+	"data",    "body",   "end",  "rset",     "quit", "unknown", "eof",       "idle",
 };
 const char *const action_names[ACTION_KINDS] = {
-    "default", "say", "raw", "long", "lines", "accept", "handshake", "wait", "close", "reset", "silent", "deaf",
+	"default", "say", "raw", "long", "lines", "accept", "handshake", "wait", "close", "reset", "silent", "deaf",
 };
 
 /* ---- the record ---- */
@@ -380,6 +380,8 @@ static const struct rule *find_rule(struct relay_connection *c)
 			continue;
 		if (rule->with != NULL && (c->command == NULL || strstr(c->command, rule->with) == NULL))
 			continue;
+		if (rule->pipelined && evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
+			continue;
 		rule->seen++;
 		if (found == NULL && rule->seen >= rule->from && rule->seen <= rule->to)
 			found = rule;
@@ -432,6 +434,8 @@ static void carry_out(struct relay_connection *c, const struct action *action)
 		break;
 	case ACTION_WAIT:
 		timer_arm(&c->wait, action->delay);
+		if (c->step == STEP_BODY) /* the body is not to pile up here */
+			bufferevent_disable(c->bev, EV_READ);
 		break;
 	case ACTION_CLOSE:
 	case ACTION_RESET:
@@ -469,6 +473,8 @@ static void after_step(struct relay_connection *c)
 	case STEP_TLS:
 		free(c->announced);
 		c->announced = NULL;
+		if (c->mode != MODE_HANDSHAKE) /* the client's part of it means nothing to us */
+			c->mode = MODE_SILENT;
 		break;
 	case STEP_END:
 		transaction_forget(c);
@@ -527,9 +533,9 @@ static enum step step_of(const char *line)
 		const char *verb;
 		enum step step;
 	} verbs[] = {
-	    {"EHLO", STEP_EHLO}, {"HELO", STEP_EHLO}, {"STARTTLS", STEP_STARTTLS},
-	    {"AUTH", STEP_AUTH}, {"MAIL", STEP_MAIL}, {"RCPT", STEP_RCPT},
-	    {"DATA", STEP_DATA}, {"RSET", STEP_RSET}, {"QUIT", STEP_QUIT},
+		{"EHLO", STEP_EHLO}, {"HELO", STEP_EHLO}, {"STARTTLS", STEP_STARTTLS},
+		{"AUTH", STEP_AUTH}, {"MAIL", STEP_MAIL}, {"RCPT", STEP_RCPT},
+		{"DATA", STEP_DATA}, {"RSET", STEP_RSET}, {"QUIT", STEP_QUIT},
 	};
 
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
@@ -547,8 +553,8 @@ static void check_extensions(struct relay_connection *c, const char *line, size_
 	static const struct {
 		const char *parameter, *keyword;
 	} uses[] = {
-	    {" SIZE=", "SIZE"}, {" BODY=", "8BITMIME"}, {" SMTPUTF8", "SMTPUTF8"}, {" RET=", "DSN"},
-	    {" ENVID=", "DSN"}, {" NOTIFY=", "DSN"},    {" ORCPT=", "DSN"},
+		{" SIZE=", "SIZE"}, {" BODY=", "8BITMIME"}, {" SMTPUTF8", "SMTPUTF8"}, {" RET=", "DSN"},
+		{" ENVID=", "DSN"}, {" NOTIFY=", "DSN"},    {" ORCPT=", "DSN"},
 	};
 
 	for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
@@ -715,8 +721,9 @@ void behaviour_resume(void *connection)
 {
 	struct relay_connection *c = connection;
 
-	if (c->command != NULL && c->step != STEP_BODY)
+	if (c->command != NULL && c->first_code == 0)
 		check_pipelining(c, c->step, c->command);
+	bufferevent_enable(c->bev, EV_READ);
 	act(c);
 	behaviour_proceed(c);
 }

@@ -11,8 +11,6 @@
 #include "smtp/reply.h"
 #include "world.h"
 
-static const char *const event_names[EVENT_KINDS] = {"outcome", "opened", "closed", "failed", "replayed", "down", "up"};
-
 /* The words of a line, taken one by one. */
 struct words {
 	struct world *world;
@@ -115,22 +113,22 @@ static void look_at_pool(const struct pool_view *view, void *arg)
 		const char *key;
 		unsigned long figure;
 	} figures[] = {
-	    {"opening", view->opening},
-	    {"idle", view->idle},
-	    {"busy", view->busy},
-	    {"closing", view->closing},
-	    {"lingering", view->lingering},
-	    {"waiting", view->waiting},
-	    {"max-connections", view->max_connections},
-	    {"account-sockets", view->account_sockets},
-	    {"account-max", view->account_max},
-	    {"transactions", view->transactions},
-	    {"reused", view->reused},
-	    {"replayed", view->replayed},
-	    {"opened", view->opened},
-	    {"closed", view->closed},
-	    {"failed", view->failed},
-	    {"retry-in", view->retry_in == -1 ? 0 : (unsigned long)(view->retry_in / USEC_PER_SEC)},
+		{"opening", view->opening},
+		{"idle", view->idle},
+		{"busy", view->busy},
+		{"closing", view->closing},
+		{"lingering", view->lingering},
+		{"waiting", view->waiting},
+		{"max-connections", view->max_connections},
+		{"account-sockets", view->account_sockets},
+		{"account-max", view->account_max},
+		{"transactions", view->transactions},
+		{"reused", view->reused},
+		{"replayed", view->replayed},
+		{"opened", view->opened},
+		{"closed", view->closed},
+		{"failed", view->failed},
+		{"retry-in", view->retry_in == -1 ? 0 : (unsigned long)(view->retry_in / USEC_PER_SEC)},
 	};
 
 	if (view->opening + view->idle + view->busy + view->closing + view->lingering > view->max_connections)

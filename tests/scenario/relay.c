@@ -264,7 +264,7 @@ static void on_read(struct bufferevent *bev, void *connection)
 	struct relay_connection *c = connection;
 
 	(void)bev;
-	if (c->mode == MODE_GREETING)
+	if (c->mode == MODE_GREETING && c->tls == c->relay->implicit_tls)
 		relay_complain(c, "the client talks before the greeting");
 	behaviour_proceed(c);
 }

@@ -66,6 +66,7 @@ struct rule {
 	enum step step;
 	unsigned from, to;
 	unsigned connection; /* 0: on any */
+	bool pipelined;      /* only if more has come behind the command */
 	char *with;          /* the command holds this text; NULL: any */
 	unsigned seen;
 	struct action *actions;
@@ -162,8 +163,7 @@ struct scripted_relay {
 	bool needs_tls; /* nothing but EHLO and STARTTLS may come in clear */
 	char *username; /* AUTH is announced and demanded; NULL */
 	char *password;
-	char *
-	    offers; /* EHLO keywords with their parameters, separated by commas; STARTTLS and AUTH come by themselves */
+	char *offers; /* EHLO keywords with their parameters, separated by commas; STARTTLS and AUTH come by themselves */
 	char *without; /* keywords left out all the same, separated by commas; "" for none */
 
 	struct list rules;

@@ -18,12 +18,13 @@
  *   server a: …                  how the scripted relay is: offers="PIPELINING,SIZE 1000" (EHLO keywords instead of the
  *                                usual ones), without=PIPELINING,DSN, username=…, password=… (what it takes),
  *                                certificate=good|wrong-name|expired|unknown, pace=joined|lines|octets (what goes
- *                                into one packet), window=4096 (receive buffer)
+ *                                into one packet), window=65536 (receive buffer)
  *
  * What a relay does:
- *   at [a] STEP [N | N..M | every] [conn=N] [with=TEXT]: ACTION; ACTION …
+ *   at [a] STEP [N | N..M | every] [conn=N] [with=TEXT] [pipelined]: ACTION; ACTION …
  *                                at that step, the first time or the N-th time that it fits, counted over all
- *                                connections; `with`: only commands with this text
+ *                                connections; `with`: only commands with this text; `pipelined`: only if more has
+ *                                come behind it
  *     STEP                       connect banner ehlo starttls tls auth auth-line mail rcpt data body end rset quit
  *                                unknown eof (body: its first octets came; end: the end of data; eof: the client closed)
  *     ACTION                     default (what it would have done), say TEXT (a reply; \n within), raw TEXT (no CRLF at
@@ -50,7 +51,7 @@
  *   expect a got "TEXT" N        lines from the client that hold this
  *   expect pool a KEY N, expect pool a state|mode WORD        as relaypoolctl pools has it
  *   expect events KIND N         outcome opened closed failed replayed down up
- *   expect log TEXT [N], expect no log TEXT
+ *   expect log TEXT [N], expect no log TEXT        lines of the log, and events: "event KIND relay=a: why"
  *   expect offer TEXT, expect no offer TEXT        what LHLO would say
  *   expect shutdown-done
  *

@@ -205,8 +205,8 @@ static char *expand(const struct source *source, const size_t *choice, const cha
 				p++;
 				continue;
 			}
-			longer =
-			    mem_printf("%.*s%s%s", (int)before, out, variable->values[choice[i]], p + 1 + name_length);
+			longer = mem_printf("%.*s%s%s", (int)before, out, variable->values[choice[i]],
+					    p + 1 + name_length);
 			p = longer + before + strlen(variable->values[choice[i]]);
 			free(out);
 			out = longer;

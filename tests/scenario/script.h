@@ -41,7 +41,7 @@ struct script {
 
 /* False with "FILE:LINE: what is wrong" in `error`. */
 bool script_read(const char *path, struct script *script, char *error, size_t error_size)
-    __attribute__((warn_unused_result));
+	__attribute__((warn_unused_result));
 void script_free(struct script *script);
 
 #endif

@@ -23,10 +23,10 @@ bool read_duration(const char *text, usec_t *out)
 		const char *unit;
 		usec_t length;
 	} units[] = {
-	    {"ms", USEC_PER_MSEC},
-	    {"s", USEC_PER_SEC},
-	    {"m", 60 * USEC_PER_SEC},
-	    {"h", 3600 * USEC_PER_SEC},
+		{"ms", USEC_PER_MSEC},
+		{"s", USEC_PER_SEC},
+		{"m", 60 * USEC_PER_SEC},
+		{"h", 3600 * USEC_PER_SEC},
 	};
 	char *end;
 	double figure = strtod(text, &end);
@@ -257,7 +257,7 @@ static bool read_actions(struct world *w, const struct line *line, size_t index,
 	return world_fail(w, "an action is missing");
 }
 
-/* "STEP [N | N..M | every] [conn=N] [with=TEXT]" up to the colon. */
+/* "STEP [N | N..M | every] [conn=N] [with=TEXT] [pipelined]" up to the colon. */
 static bool read_when(struct world *w, const struct line *line, size_t *index, struct rule *rule)
 {
 	struct range range;
@@ -272,6 +272,8 @@ static bool read_when(struct world *w, const struct line *line, size_t *index, s
 
 		if (strcmp(word->text, "every") == 0) {
 			rule->to = ~0u;
+		} else if (strcmp(word->text, "pipelined") == 0) {
+			rule->pipelined = true;
 		} else if (value_of(word, "conn") != NULL) {
 			rule->connection = (unsigned)atoi(value_of(word, "conn"));
 		} else if (value_of(word, "with") != NULL) {
@@ -555,10 +557,10 @@ static bool step_order(struct world *w, const struct line *line)
 		const char *word;
 		bool (*order)(struct router *router, const char *relay);
 	} orders[] = {
-	    {"pause", router_pause},
-	    {"resume", router_resume},
-	    {"drain", router_drain},
-	    {"reconnect", router_reconnect},
+		{"pause", router_pause},
+		{"resume", router_resume},
+		{"drain", router_drain},
+		{"reconnect", router_reconnect},
 	};
 	const char *relay = line->count > 1 ? line->words[1].text : NULL;
 
@@ -606,30 +608,30 @@ static const struct {
 	const char *word;
 	bool (*step)(struct world *w, const struct line *line);
 } steps[] = {
-    {"abandon", step_abandon},
-    {"abort", step_abort},
-    {"at", step_at},
-    {"conf", step_conf},
-    {"do", step_do},
-    {"drain", step_order},
-    {"expect", step_expect},
-    {"forget", step_forget},
-    {"ignore", step_ignore},
-    {"listen", step_listen},
-    {"pass", step_pass},
-    {"pause", step_order},
-    {"reconnect", step_order},
-    {"refuse", step_refuse},
-    {"relay", step_relay},
-    {"reload", step_reload},
-    {"restart", step_start},
-    {"resume", step_order},
-    {"route", step_route},
-    {"run", step_run},
-    {"send", step_send},
-    {"server", step_server},
-    {"shutdown", step_shutdown},
-    {"start", step_start},
+	{"abandon", step_abandon},
+	{"abort", step_abort},
+	{"at", step_at},
+	{"conf", step_conf},
+	{"do", step_do},
+	{"drain", step_order},
+	{"expect", step_expect},
+	{"forget", step_forget},
+	{"ignore", step_ignore},
+	{"listen", step_listen},
+	{"pass", step_pass},
+	{"pause", step_order},
+	{"reconnect", step_order},
+	{"refuse", step_refuse},
+	{"relay", step_relay},
+	{"reload", step_reload},
+	{"restart", step_start},
+	{"resume", step_order},
+	{"route", step_route},
+	{"run", step_run},
+	{"send", step_send},
+	{"server", step_server},
+	{"shutdown", step_shutdown},
+	{"start", step_start},
 };
 
 bool world_step(struct world *w, const struct line *line)

@@ -25,6 +25,8 @@
 #define QUIET_ROUNDS 3
 #define QUIET_PAUSE 30
 
+const char *const event_names[EVENT_KINDS] = {"outcome", "opened", "closed", "failed", "replayed", "down", "up"};
+
 static struct world *the_world; /* for callbacks that carry no argument */
 
 /* ---- the record ---- */
@@ -80,14 +82,29 @@ static void on_said(const struct relay_connection *c, const char *who, const cha
 	world_note(arg, "%s#%u %s %s", c->relay->name, c->number, who, line);
 }
 
+/* A line of the log, or what observe would make one of. */
+static void record(struct world *w, const char *line)
+{
+	struct logged *logged = mem_alloc(sizeof(*logged));
+
+	logged->line = mem_strdup(line);
+	list_append(&w->log, &logged->node);
+	world_note(w, "log: %s", line);
+}
+
 static void on_event(const struct event *event)
 {
 	struct world *w = the_world;
 
 	w->events[event->kind]++;
 	w->activity++;
-	if (event->kind != EVENT_OUTCOME)
+	if (event->kind != EVENT_OUTCOME) {
+		char *line = mem_printf("event %s relay=%s: %s", event_names[event->kind], event->relay,
+					event->text == NULL ? "-" : event->text);
+		record(w, line);
+		free(line);
 		return;
+	}
 	LIST_EACH (node, next, &w->letters) {
 		struct letter *letter = LIST_ENTRY_OF(node, struct letter, node);
 
@@ -106,12 +123,8 @@ static void on_event(const struct event *event)
 
 static void on_log(enum log_level level, const char *line)
 {
-	struct logged *logged = mem_alloc(sizeof(*logged));
-
-	logged->level = level;
-	logged->line = mem_strdup(line);
-	list_append(&the_world->log, &logged->node);
-	world_note(the_world, "log: %s", line);
+	(void)level;
+	record(the_world, line);
 }
 
 /* Every socket of an account counts, whichever relay it goes to. */

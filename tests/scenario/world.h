@@ -47,9 +47,9 @@ struct letter {
 	size_t length;
 };
 
+/* A line of the log, or the text of an event ("event down relay=a: …") that observe would make one of. */
 struct logged {
 	struct list node; /* world.log */
-	enum log_level level;
 	char *line;
 };
 
@@ -84,6 +84,8 @@ struct world *world_create(const char *directory, const char *ca_file);
 /* Judges what must always hold, takes everything down and judges what is left over. */
 void world_finish(struct world *w);
 void world_free(struct world *w);
+
+extern const char *const event_names[EVENT_KINDS];
 
 /* Carries out one line. False if the scenario cannot go on. */
 bool world_step(struct world *w, const struct line *line);
