@@ -23,6 +23,7 @@
 #define NAME_MAX_LENGTH 64
 #define PASSWORD_LIMIT 4096
 #define TOKEN_LIMIT 65536
+#define AUTHORITIES_LIMIT ((size_t)16 << 20)
 #define DAY 86400
 #define SHORTEST 0.001 /* seconds; a limit of 0 would always be over */
 
@@ -239,9 +240,13 @@ static bool check_token_file(struct conf_build *build, cfg_t *section, const str
 static bool check_authorities(struct conf_build *build, cfg_t *section, const struct relay_conf *relay)
 {
 	char why[512];
+	struct tls_context *context = NULL;
 	if (relay->tls_ca_file == NULL)
 		return true;
-	struct tls_context *context = tls_context_create(true, relay->tls_ca_file, why, sizeof(why));
+	char *text = file_read(relay->tls_ca_file, FILE_PLAIN, AUTHORITIES_LIMIT, why, sizeof(why));
+	if (text != NULL) /* OpenSSL would wait for a pipe, and read a device without end */
+		context = tls_context_create(true, relay->tls_ca_file, why, sizeof(why));
+	free(text);
 	if (context == NULL)
 		return conf_complain(build, conf_syntax_line(section, "tls-ca-file"), "tls-ca-file: %s", why);
 	tls_context_free(context);

@@ -6,7 +6,6 @@
 #include <config.h>
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +34,17 @@ struct reading {
 /* libconfuse hands no argument to its callbacks: the one reading there is at a time. */
 static struct reading *reading;
 
+void conf_syntax_error(char error[CONF_ERROR_SIZE], const char *path, unsigned line, const char *format,
+		       va_list arguments)
+{
+	int used = snprintf(error, CONF_ERROR_SIZE, "%.256s:%u: ", path, line);
+	vsnprintf(error + used, (size_t)(CONF_ERROR_SIZE - used), format, arguments);
+	for (char *p = error; *p != '\0'; p++) {
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	}
+}
+
 /* Only the first complaint counts: what follows is often its consequence. */
 static void complain(unsigned line, const char *format, ...) PRINTF_LIKE(2, 3);
 static void complain(unsigned line, const char *format, ...)
@@ -42,9 +52,8 @@ static void complain(unsigned line, const char *format, ...)
 	va_list arguments;
 	if (reading->error[0] != '\0')
 		return;
-	int used = snprintf(reading->error, CONF_ERROR_SIZE, "%.256s:%u: ", reading->path, line);
 	va_start(arguments, format);
-	vsnprintf(reading->error + used, (size_t)(CONF_ERROR_SIZE - used), format, arguments);
+	conf_syntax_error(reading->error, reading->path, line, format, arguments);
 	va_end(arguments);
 }
 

@@ -6,6 +6,7 @@
 #define BASE_CONF_SYNTAX_H
 
 #include <confuse.h>
+#include <stdarg.h>
 
 #include "base/conf.h"
 
@@ -21,6 +22,10 @@ struct conf_value {
 	unsigned line;
 	char text[];
 };
+
+/* Writes "PATH:LINE: …" into `error`, on one line whatever the file has in its texts. */
+void conf_syntax_error(char error[CONF_ERROR_SIZE], const char *path, unsigned line, const char *format,
+		       va_list arguments);
 
 /*
  * Reads the file. `sections` are the kinds of section, each with a title, NULL-terminated. The caller ends it with

@@ -10,7 +10,6 @@
 #include <grp.h>
 #include <netdb.h>
 #include <pwd.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -22,9 +21,8 @@
 bool conf_complain(struct conf_build *build, unsigned line, const char *format, ...)
 {
 	va_list arguments;
-	int used = snprintf(build->error, CONF_ERROR_SIZE, "%.256s:%u: ", build->path, line);
 	va_start(arguments, format);
-	vsnprintf(build->error + used, (size_t)(CONF_ERROR_SIZE - used), format, arguments);
+	conf_syntax_error(build->error, build->path, line, format, arguments);
 	va_end(arguments);
 	return false;
 }

@@ -72,6 +72,7 @@ static const struct {
 	{"relay a { xyzzy = 3 }\n", "known are: host, port, tls, tls-verify"},
 	{"relay a { host = b }\n\"relay=a|host\" = c\n", "conf:2: unknown key host at the top"},
 	{"\"\" = c\n", "conf:1: syntax error"},
+	{"\"a\\nb\" = c\n", "conf:1: unknown key a?b at the top"},
 	{"/* one\ntwo */ # three\nxyzzy = 3\n", "conf:3: unknown key xyzzy"},
 	{"milter = \"unix:/x\n\n" ONE_RELAY, "conf:3: "},
 	{"\nmilter = \"unix:/x\n\n", "conf:2: the string that begins here is never closed"},
@@ -159,7 +160,10 @@ static const struct {
 	{"relay a {\n host = b\n account = \"\"\n}\n", "conf:3: account = \"\": an empty text is not allowed"},
 
 	{"relay a {\n host = b\n tls-ca-file = /none.pem\n}\n",
-	 "conf:3: tls-ca-file: cannot use /none.pem: No such file"},
+	 "conf:3: tls-ca-file: cannot open /none.pem: No such file"},
+	{"relay a {\n host = b\n tls-ca-file = /dev/zero\n}\n", "conf:3: tls-ca-file: /dev/zero is not a regular file"},
+	{"relay a {\n host = b\n tls-ca-file = /etc/passwd\n}\n",
+	 "conf:3: tls-ca-file: cannot use /etc/passwd: no cert"},
 
 	/* secrets; @ is the directory */
 	{"relay a {\n host = b\n password-file = @/none\n username = u\n}\n", "/none: No such file or directory"},
