@@ -123,9 +123,15 @@ def tidy(source, directory):
     flags = ["-std=gnu11", f"-I{source}/include", f"-I{directory}", *folders, "-DSYSCONFDIR=\"/etc\"",
              "-DLOCALSTATEDIR=\"/var\"", "-DRUNSTATEDIR=\"/run\""]
     units = [path for path in sources(source, "milter", "tests") if path.endswith(".c")]
+    def look(unit):
+        result = subprocess.run(["clang-tidy", "--quiet", unit, "--", *flags], cwd=source, capture_output=True, text=True,
+                                check=False)
+        return result.stdout if result.returncode else ""
+
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(lambda unit: quietly(["clang-tidy", "--quiet", unit, "--", *flags], source), units):
-            pass
+        found = "".join(pool.map(look, units))
+    if found:
+        raise Failed(found)
 
 
 def run_built(work, source):
