@@ -109,7 +109,7 @@ static void session_free(struct session *session)
 
 	session_drop_transaction(session);
 	timer_cancel(&session->limit);
-	timer_cancel(&session->turn);
+	timer_cancel(&session->start);
 	list_remove(&session->node);
 	bufferevent_free(session->stream);
 	free(session);
@@ -232,7 +232,10 @@ static void end_of_data(struct session *session)
 	}
 }
 
-/* A recipient got its verdict. Verdicts come in any order; replies go out in the order of the recipients. */
+/*
+ * A recipient got its verdict. Verdicts come in any order; replies go out in the order of the recipients. Pipelined
+ * commands come next when the replies are written: see on_written().
+ */
 void session_settled(struct message *message, struct recipient *recipient)
 {
 	struct session *session = message->owner;
@@ -251,7 +254,6 @@ void session_settled(struct message *message, struct recipient *recipient)
 	session->answered = 0;
 	message_unref(&session->message);
 	session_rest(session);
-	timer_arm(&session->turn, 0); /* pipelined commands: not from inside the router's call */
 }
 
 /* ---- reading ---- */
@@ -373,14 +375,12 @@ static void on_gone(struct bufferevent *stream, short what, void *arg)
 	session_free(arg);
 }
 
-static void on_turn(void *arg)
+static void on_start(void *arg)
 {
 	struct session *session = arg;
 
-	if (session->state == SESSION_ACCEPTED)
+	if (session->state == SESSION_ACCEPTED) /* else it was told to go at once */
 		greet(session);
-	else
-		proceed(session);
 }
 
 /* Once the input is full it is not read, and only the socket itself can tell that the MTA has gone. */
@@ -419,7 +419,7 @@ void session_start(struct ingest *ingest, enum protocol protocol, int fd)
 	session->flavour = &flavours[protocol];
 	session->opened = session->rested = clock_now();
 	timer_init(&session->limit, "the MTA", on_limit, session);
-	timer_init(&session->turn, "the next turn", on_turn, session);
+	timer_init(&session->start, "the greeting", on_start, session);
 	peer_init(&session->peer, fd);
 	session->stream = bufferevent_socket_new(loop_base(), fd, BEV_OPT_CLOSE_ON_FREE);
 	assert(session->stream != NULL);
@@ -427,7 +427,7 @@ void session_start(struct ingest *ingest, enum protocol protocol, int fd)
 	list_init(&session->node);
 	list_append(&ingest->sessions, &session->node);
 	session_enter(session, SESSION_ACCEPTED);
-	timer_arm(&session->turn, 0);
+	timer_arm(&session->start, 0);
 }
 
 void sessions_stop(struct ingest *ingest)

@@ -33,8 +33,8 @@ struct session {
 	usec_t entered; /* the state */
 	usec_t rested;  /* when the last message got its verdicts, or the session began */
 	struct timer limit;
-	struct timer turn; /* fires at the next turn of the loop: greet, or go on with what was read */
-	bool swallowing;   /* the rest of an over-long line is being thrown away */
+	struct timer start; /* fires at the next turn of the loop: by then it shows who talks first */
+	bool swallowing;    /* the rest of an over-long line is being thrown away */
 	unsigned errors;
 	unsigned long messages;
 	struct capabilities offered; /* at LHLO */

@@ -1045,15 +1045,19 @@ static void stop(void)
 
 START_TEST(idle_sessions_are_told_to_go)
 {
-	int greeted = mta_connect(PROTOCOL_LMTP), idle = ready();
+	int greeted = mta_connect(PROTOCOL_LMTP), idle = ready(), pair[2];
 
 	mta_hear(greeted);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	session_start(&ingest, PROTOCOL_LMTP, pair[0]); /* nothing was said to it yet */
 	stop();
+	mta_expect(pair[1], STOPPING);
 	mta_expect(greeted, STOPPING);
 	mta_expect(idle, STOPPING);
-	ck_assert_uint_eq(sessions_ended, 2);
+	ck_assert_uint_eq(sessions_ended, 3);
 	close(greeted);
 	close(idle);
+	close(pair[1]);
 }
 END_TEST
 
