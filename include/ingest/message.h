@@ -1,6 +1,7 @@
 /*
- * A message on its way in: what comes between 354 and the end of data is decoded, rid of tags and kept, and what it says
- * about queue id, routes and 8-bit octets is put into the struct message. Called by the session; never speaks to the MTA.
+ * A message on its way in: what comes between 354 and the end of data is decoded, rid of tags and kept, and what it
+ * says about queue id, routes and 8-bit octets is put into the struct message. Called by the session; never speaks to
+ * the MTA.
  */
 #ifndef INGEST_MESSAGE_H
 #define INGEST_MESSAGE_H

@@ -1,7 +1,7 @@
 /*
- * One session of the MTA over LMTP (RFC 2033) or SMTP (RFC 5321): commands in, replies out, one message at a time. Called
- * by the listener; hands complete messages to the router and writes their verdicts back. It never decides one itself
- * but for what it cannot read.
+ * One session of the MTA over LMTP (RFC 2033) or SMTP (RFC 5321): commands in, replies out, one message at a time.
+ * Called by the listener; hands complete messages to the router and writes their verdicts back. It never decides one
+ * itself but for a message that cannot be taken.
  */
 #ifndef INGEST_SESSION_H
 #define INGEST_SESSION_H

@@ -1,6 +1,6 @@
 /*
- * What each command of the MTA means, and in which state it may come: one table of commands, one of what differs between
- * LMTP and SMTP. Called by the session with a whole line; never reads the socket, never looks at the body.
+ * What each command of the MTA means, and in which state it may come: one table of commands, one of what differs
+ * between LMTP and SMTP. Called by the session with a whole line; never reads the socket, never looks at the body.
  */
 #include <config.h>
 

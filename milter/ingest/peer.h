@@ -1,4 +1,4 @@
-/* Who is at the other end of a session, and whether that user may hand over mail. Called by the session; never writes. */
+/* Who is at the other end of a session, and whether that user may hand over mail. Private to the room. */
 #ifndef INGEST_PEER_H
 #define INGEST_PEER_H
 
@@ -20,7 +20,7 @@ bool peer_talks(const struct peer *peer);
 /* The peer closed its end or reset the connection, whatever may still be there to read. */
 bool peer_gone(const struct peer *peer);
 
-/* NULL, or why a peer is not even greeted. A TCP client's user cannot be relied on before it has been (peer_user_refusal). */
+/* NULL, or why a peer is not even greeted. Over TCP its user is looked up only after that, by peer_user_refusal(). */
 const char *peer_refusal(struct peer *peer, const struct conf *conf);
 /* NULL, or why the user at the other end may not hand over mail. Looks the user up now. */
 const char *peer_user_refusal(struct peer *peer, const struct conf *conf);

@@ -273,8 +273,8 @@ static bool swallow(struct session *session, struct evbuffer *input)
 }
 
 /*
- * One command line. Only CR LF ends it (RFC 5321 §2.3.8): a bare LF within a line must not begin another command. False
- * if there is no whole line yet.
+ * One command line. Only CR LF ends it (RFC 5321 §2.3.8): a bare LF within a line must not begin another command.
+ * False if there is no whole line yet.
  */
 static bool read_command(struct session *session, struct evbuffer *input)
 {
