@@ -40,7 +40,7 @@ struct relay_conf {
 	char **auth; /* mechanisms allowed, in order of preference */
 	size_t auth_count;
 	bool allow_cleartext_auth; /* with TLS_NONE the secret goes in clear all the same */
-	char *account; /* relays of one account share its caps; default: username@host, or host */
+	char *account;             /* relays of one account share its caps; default: username@host, or host */
 	unsigned max_connections;
 	unsigned min_connections;
 	unsigned max_messages; /* per connection; 0 = no limit */

@@ -146,8 +146,9 @@ static void *next_element(const struct conf_key *key, void *object)
 
 static bool read_fallback(struct conf_build *build, const struct conf_key *key, void *object)
 {
-	struct conf_value *value = mem_alloc(sizeof(*value) + strlen(key->fallback) + 1);
-	strcpy(value->text, key->fallback);
+	size_t length = strlen(key->fallback);
+	struct conf_value *value = mem_alloc(sizeof(*value) + length + 1);
+	memcpy(value->text, key->fallback, length);
 	bool good = key->type->read(build, key, value, next_element(key, object));
 	free(value);
 	return good;
@@ -182,8 +183,10 @@ static void release_section(const char *section, void *object)
 		char *elements = elements_of(key, object, &count);
 		for (size_t j = 0; key->type->release != NULL && j < count; j++)
 			key->type->release(elements + j * key->type->size);
-		if (key->count != 0)
+		if (key->count != 0) {
 			free(elements);
+			memset(field_of(key, object), 0, sizeof(void *));
+		}
 	}
 }
 

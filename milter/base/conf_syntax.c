@@ -273,7 +273,7 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *result)
 	struct conf_value *value = mem_alloc(sizeof(*value) + strlen(text) + 1);
 	value->line = line;
 	memcpy(value->text, text, strlen(text) + 1);
-	memcpy(result, &value, sizeof(value));
+	*(void **)result = value;
 	return 0;
 }
 
@@ -320,7 +320,7 @@ static cfg_t *start(void)
 	while (reading->sections[kinds] != NULL)
 		kinds++;
 	cfg_opt_t *options = section_options(NULL, kinds);
-	cfg_opt_t **inner = mem_array(kinds, sizeof(*inner));
+	cfg_opt_t **inner = mem_array(kinds, sizeof(cfg_opt_t *));
 	for (at = 0; options[at].name != NULL; at++)
 		;
 	for (size_t i = 0; i < kinds; i++) {

@@ -170,7 +170,7 @@ static bool read_number(struct conf_build *build, const struct conf_key *key, co
 static bool read_count(struct conf_build *build, const struct conf_key *key, const struct conf_value *value,
 		       void *field)
 {
-	double number;
+	double number = 0;
 	if (!read_number(build, key, value, true, "a whole number", &number))
 		return false;
 	*(unsigned *)field = (unsigned)number;
@@ -187,7 +187,7 @@ const struct conf_type conf_type_count = {sizeof(unsigned), read_count, show_cou
 
 static bool read_port(struct conf_build *build, const struct conf_key *key, const struct conf_value *value, void *field)
 {
-	double number;
+	double number = 0;
 	if (!read_number(build, key, value, true, "a port", &number))
 		return false;
 	*(uint16_t *)field = (uint16_t)number;
@@ -205,7 +205,7 @@ const struct conf_type conf_type_port = {sizeof(uint16_t), read_port, show_port,
 static bool read_seconds(struct conf_build *build, const struct conf_key *key, const struct conf_value *value,
 			 void *field)
 {
-	double number;
+	double number = 0;
 	if (!read_number(build, key, value, false, "a number of seconds", &number))
 		return false;
 	*(usec_t *)field = (usec_t)(number * (double)USEC_PER_SEC + 0.5);
@@ -237,7 +237,7 @@ static bool read_size(struct conf_build *build, const struct conf_key *key, cons
 {
 	static const char *const allowed = "a number of octets from 1M to 1024G is needed; K, M or G may follow it";
 	char digits[20];
-	double number;
+	double number = 0;
 	size_t length = strlen(value->text);
 	unsigned shift = 0;
 	if (length == 0 || length >= sizeof(digits))
@@ -419,7 +419,7 @@ static bool parse_host(char *text, struct host_port *out)
 	}
 	if (port != NULL) {
 		const struct conf_key limits = {.min = 1, .max = UINT16_MAX};
-		double number;
+		double number = 0;
 		*port++ = '\0';
 		if (!number_of(&limits, port, true, &number))
 			return false;

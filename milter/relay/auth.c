@@ -218,7 +218,7 @@ static bool answer_scram(struct auth *auth, const struct octets *challenge, stru
 	if (auth->answered > 0 && strlen(challenge->data) != challenge->length)
 		return fail(error, error_size, auth, "a NUL octet stands in the relay's challenge");
 	const char *count = auth->answered == 1 ? strstr(challenge->data, ",i=") : NULL;
-	if (count != NULL && (strspn(count + 3, "0123456789") > 9 || atol(count + 3) > ITERATIONS_MAX)) {
+	if (count != NULL && (strspn(count + 3, "0123456789") > 9 || strtol(count + 3, NULL, 10) > ITERATIONS_MAX)) {
 		snprintf(why, sizeof(why),
 			 "the relay asks for more than %d iterations, which would stall all mail; set auth",
 			 ITERATIONS_MAX);

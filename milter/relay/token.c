@@ -95,8 +95,13 @@ static char *jwt_claims(const char *token)
 	size_t length = (size_t)(end - begin - 1), padded = (length + 3) / 4 * 4;
 	char *text = mem_alloc(padded + 1), *claims = mem_alloc(padded + 1);
 	memset(text, '=', padded);
-	for (size_t i = 0; i < length; i++)
-		text[i] = begin[i + 1] == '-' ? '+' : begin[i + 1] == '_' ? '/' : begin[i + 1];
+	memcpy(text, begin + 1, length);
+	for (char *p = text; *p != '\0'; p++) {
+		if (*p == '-')
+			*p = '+';
+		else if (*p == '_')
+			*p = '/';
+	}
 	int decoded = EVP_DecodeBlock((unsigned char *)claims, (const unsigned char *)text, (int)padded);
 	mem_free_secret(text);
 	if (decoded >= 0)

@@ -21,8 +21,6 @@
 
 #define LOOK_EVERY 50 /* milliseconds: a background process may hold the pipes open after the command has ended */
 
-extern char **environ;
-
 struct command {
 	pid_t pid;
 	bool ended;

@@ -2,6 +2,7 @@
 #include <config.h>
 
 #include <arpa/inet.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,11 +17,14 @@
 #define ONE_RELAY "relay \"a\" { host = \"smtp.example.org\" }\n"
 
 static char directory[32];
+static char source[PATH_MAX]; /* of the project; srcdir may be relative */
 static char error[CONF_ERROR_SIZE];
 static char shown[16384]; /* what conf_show() said, as lines "key=value" */
 
 static void make_directory(void)
 {
+	const char *srcdir = getenv("srcdir");
+	ck_assert_ptr_nonnull(realpath(srcdir != NULL ? srcdir : ".", source));
 	shown[0] = '\0';
 	strcpy(directory, "/tmp/check_conf.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(directory));
@@ -594,8 +598,7 @@ static char *read_sample(void)
 {
 	static char text[16384];
 	char secret[64];
-	const char *source = getenv("srcdir");
-	snprintf(text, sizeof(text), "%s/contrib/relaypool.conf", source != NULL ? source : ".");
+	snprintf(text, sizeof(text), "%s/contrib/relaypool.conf", source);
 	FILE *file = fopen(text, "r");
 	ck_assert_msg(file != NULL, "%s cannot be opened", text);
 	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
