@@ -49,7 +49,7 @@ struct parameter_rule {
 
 #define NO_VALUE ((struct span){NULL, 0})
 
-/* Octets of the UTF-8 character beyond ASCII at `text`, which is terminated; 0 if there is none. C1 controls are none. */
+/* Octets of the UTF-8 character beyond ASCII at `text`, which is terminated; 0 if there is none, or a C1 control. */
 static size_t utf8_beyond_ascii(const char *text)
 {
 	size_t size = utf8_character(text, strnlen(text, 4));
@@ -95,7 +95,7 @@ static const char *skip_quoted(const char *at)
 	return at + 1;
 }
 
-/* One octet or character that stands unquoted in a local part or a domain. Dots may stand anywhere: some mailboxes do so. */
+/* One octet or character that stands unquoted in a local part or a domain. Dots may stand anywhere: in some they do. */
 static const char *skip_atom_character(const char *at)
 {
 	size_t beyond = utf8_beyond_ascii(at);
@@ -314,6 +314,8 @@ static bool take_notify(struct span value, void *arguments)
 {
 	struct rcpt_arguments *rcpt = arguments;
 
+	if (value.length == 0)
+		return false;
 	if (span_is(value, "NEVER"))
 		return true;
 	for (;;) {
@@ -403,8 +405,11 @@ static struct reply *parameter_take(const struct parameter *parameter, const str
 			return reply_local(LOCAL_INGEST, 501, "5.5.4", "Bad value of %s: it takes %s", rules[i].keyword,
 					   rules[i].allowed);
 		if (rules[i].kept) {
-			strcat(params, " ");
-			strncat(params, parameter->whole.text, parameter->whole.length);
+			size_t length = strlen(params);
+
+			params[length] = ' ';
+			memcpy(params + length + 1, parameter->whole.text, parameter->whole.length);
+			params[length + 1 + parameter->whole.length] = '\0';
 		}
 		return NULL;
 	}

@@ -112,7 +112,8 @@ static void auth_add(struct capabilities *caps, const struct word *mechanism)
 		return;
 	if (length + strlen(spaced) >= sizeof(caps->auth))
 		return;
-	strcpy(caps->auth + length, length > 0 ? spaced + 1 : spaced);
+	/* The space behind the last one is the space before this one. */
+	snprintf(caps->auth + length, sizeof(caps->auth) - length, "%s", length > 0 ? spaced + 1 : spaced);
 }
 
 /* MAILMAX=n and RCPTMAX=n have up to six digits (RFC 9422 §4). */

@@ -1,6 +1,6 @@
 /*
  * The header block on its way in: tags are taken out, the one that counts is found, all else passes byte for byte.
- * Called by ingest/message for each decoded piece. Never keeps more than FIELD_MAX octets of one field, whatever arrives.
+ * Called by ingest/message for each decoded piece. Never keeps more than FIELD_MAX octets, whatever arrives.
  */
 #include <config.h>
 
@@ -145,7 +145,7 @@ static bool held_name_is(const struct header_filter *filter, size_t length, cons
 	return length == strlen(name) && strncasecmp(filter->text, name, length) == 0;
 }
 
-/* The octets held are a field's name, white space and, but for excess of that, the colon: now it is known what it is. */
+/* The octets held are a name, white space and, but for excess of that, the colon: now it is known what it is. */
 static void name_ends(struct header_filter *filter)
 {
 	size_t length = filter->length - 1;

@@ -39,7 +39,7 @@ static const char *skip_enclosed(const char *at, const char *end, char open, cha
 			at++;
 		else if (*at == close && --depth == 0)
 			return at + 1;
-		else if (*at == open && open != close)
+		else if (*at == open)
 			depth++;
 	}
 	return NULL;

@@ -167,7 +167,7 @@ bool tag_format(const struct tag *tag, const struct tag_key *key, char out[TAG_V
 	length = snprintf(out, TAG_VALUE_MAX, "v=1; q=%s; t=%" PRId64 "; r=%s", tag->queue_id, tag->time, tag->routes);
 	if (length < 0 || (size_t)length + strlen(MAC_MARK) + MAC_TEXT_SIZE >= TAG_VALUE_MAX)
 		return false;
-	memcpy(out + length, MAC_MARK, strlen(MAC_MARK));
+	memcpy(out + length, MAC_MARK, sizeof(MAC_MARK));
 	/* mac_text() reads what stands before the mark and writes behind it. */
 	return mac_text(key, out, (size_t)length, out + length + strlen(MAC_MARK));
 }
@@ -237,7 +237,7 @@ static bool mac_is_right(const char *value, const struct tag_key *key)
 
 bool tag_parse(const char *value, size_t length, const struct tag_key *key, struct tag *tag)
 {
-	char text[TAG_VALUE_MAX];
+	char text[TAG_VALUE_MAX] = "";
 	const char *at = text, *version, *id, *time, *routes;
 	size_t version_length, id_length, time_length, routes_length;
 	struct tag found = {.time = 0};

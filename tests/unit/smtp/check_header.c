@@ -460,6 +460,29 @@ START_TEST(long_fields_pass_and_long_tags_go)
 }
 END_TEST
 
+/* What lies beyond the bound is not seen, so that nothing is believed of the part before it. */
+START_TEST(a_field_that_was_cut_says_nothing)
+{
+	char *field = tag_of_age("4ABC", 10), *message;
+	struct passage passage;
+	struct tag tag;
+
+	message = mem_printf("%.*s%4096sforged\r\n%s", (int)strlen(field) - 2, field, "", SMTPD("4ABC") REST);
+	passage = pass_whole(message);
+	ck_assert(!header_filter_tag(passage.filter, &tag));
+	ck_assert_str_eq(header_filter_received_id(passage.filter), "4ABC");
+	finish(&passage);
+	free(message);
+	/* The value is 4096 octets long up to "4A". */
+	message = mem_printf("%sReceived: by mta%*sid 4ABC; d\r\n\r\n", field, 4096 - 12, "");
+	passage = pass_whole(message);
+	ck_assert_str_eq(header_filter_received_id(passage.filter), "");
+	finish(&passage);
+	free(message);
+	free(field);
+}
+END_TEST
+
 START_TEST(eight_bit_in_the_header_is_seen)
 {
 	static const struct {
@@ -501,6 +524,7 @@ Suite *header_suite(void)
 	tcase_add_test(tcase, a_tag_with_another_key_counts_nothing);
 	tcase_add_test(tcase, nothing_counts_before_the_header_block_has_ended);
 	tcase_add_test(tcase, long_fields_pass_and_long_tags_go);
+	tcase_add_test(tcase, a_field_that_was_cut_says_nothing);
 	tcase_add_test(tcase, eight_bit_in_the_header_is_seen);
 	suite_add_tcase(suite, tcase);
 	return suite;
