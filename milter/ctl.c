@@ -129,7 +129,8 @@ static void text_cut(char *text, size_t width)
 	for (; *c; c++)
 		if (((unsigned char)*c & 0xc0) != 0x80 && seen++ == width - 1)
 			break;
-	strcpy(c, "+");
+	c[0] = '+';
+	c[1] = '\0';
 }
 
 /* ---- tables ---- */
@@ -176,8 +177,10 @@ static void table_print(const json_t *rows, const struct column *columns, size_t
 	size_t row;
 	const json_t *object;
 	table_widths(rows, columns, count, widths);
-	for (size_t i = 0; i < count; i++)
-		table_cell(strcpy(cell, columns[i].title), &columns[i], widths[i], i + 1 == count);
+	for (size_t i = 0; i < count; i++) {
+		snprintf(cell, sizeof(cell), "%s", columns[i].title);
+		table_cell(cell, &columns[i], widths[i], i + 1 == count);
+	}
 	json_array_foreach((json_t *)rows, row, object)
 	{
 		for (size_t i = 0; i < count; i++) {
@@ -198,67 +201,67 @@ static void record_print(const json_t *object, const struct column *columns, siz
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static const struct column pool_columns[] = {
-    {"RELAY", "relay", KIND_TEXT, true},       {"STATE", "state", KIND_TEXT, false},
-    {"BUSY", "busy", KIND_COUNT, false},       {"IDLE", "idle", KIND_COUNT, false},
-    {"OPENING", "opening", KIND_COUNT, false}, {"MAX", "max_connections", KIND_COUNT, false},
-    {"WAIT", "waiting", KIND_COUNT, false},    {"OLDEST", "oldest_wait", KIND_SECONDS, false},
-    {"SENT", "sent", KIND_COUNT, false},       {"DEFER", "deferred", KIND_COUNT, false},
-    {"BOUNCE", "bounced", KIND_COUNT, false},
+	{"RELAY", "relay", KIND_TEXT, true},       {"STATE", "state", KIND_TEXT, false},
+	{"BUSY", "busy", KIND_COUNT, false},       {"IDLE", "idle", KIND_COUNT, false},
+	{"OPENING", "opening", KIND_COUNT, false}, {"MAX", "max_connections", KIND_COUNT, false},
+	{"WAIT", "waiting", KIND_COUNT, false},    {"OLDEST", "oldest_wait", KIND_SECONDS, false},
+	{"SENT", "sent", KIND_COUNT, false},       {"DEFER", "deferred", KIND_COUNT, false},
+	{"BOUNCE", "bounced", KIND_COUNT, false},
 };
 
 static const struct column pool_record[] = {
-    {"relay", "relay", KIND_TEXT, false},
-    {"account", "account", KIND_TEXT, false},
-    {"state", "state", KIND_TEXT, false},
-    {"reason", "reason", KIND_TEXT, false},
-    {"next attempt in", "retry_in", KIND_SECONDS, false},
-    {"mode", "mode", KIND_TEXT, false},
-    {"announced", "announced", KIND_TEXT, false},
-    {"max-connections", "max_connections", KIND_COUNT, false},
-    {"busy", "busy", KIND_COUNT, false},
-    {"idle", "idle", KIND_COUNT, false},
-    {"opening", "opening", KIND_COUNT, false},
-    {"closing", "closing", KIND_COUNT, false},
-    {"lingering", "lingering", KIND_COUNT, false},
-    {"account sockets", "account_sockets", KIND_COUNT, false},
-    {"account limit", "account_max", KIND_COUNT, false},
-    {"waiting", "waiting", KIND_COUNT, false},
-    {"oldest wait", "oldest_wait", KIND_SECONDS, false},
-    {"sent", "sent", KIND_COUNT, false},
-    {"deferred", "deferred", KIND_COUNT, false},
-    {"bounced", "bounced", KIND_COUNT, false},
-    {"ambiguous", "ambiguous", KIND_COUNT, false},
-    {"wait p50", "wait_p50", KIND_SECONDS, false},
-    {"wait p95", "wait_p95", KIND_SECONDS, false},
-    {"transfer p50", "transfer_p50", KIND_SECONDS, false},
-    {"transfer p95", "transfer_p95", KIND_SECONDS, false},
-    {"transactions", "transactions", KIND_COUNT, false},
-    {"reused", "reused", KIND_COUNT, false},
-    {"replayed", "replayed", KIND_COUNT, false},
-    {"opened", "opened", KIND_COUNT, false},
-    {"closed", "closed", KIND_COUNT, false},
-    {"failed", "failed", KIND_COUNT, false},
+	{"relay", "relay", KIND_TEXT, false},
+	{"account", "account", KIND_TEXT, false},
+	{"state", "state", KIND_TEXT, false},
+	{"reason", "reason", KIND_TEXT, false},
+	{"next attempt in", "retry_in", KIND_SECONDS, false},
+	{"mode", "mode", KIND_TEXT, false},
+	{"announced", "announced", KIND_TEXT, false},
+	{"max-connections", "max_connections", KIND_COUNT, false},
+	{"busy", "busy", KIND_COUNT, false},
+	{"idle", "idle", KIND_COUNT, false},
+	{"opening", "opening", KIND_COUNT, false},
+	{"closing", "closing", KIND_COUNT, false},
+	{"lingering", "lingering", KIND_COUNT, false},
+	{"account sockets", "account_sockets", KIND_COUNT, false},
+	{"account limit", "account_max", KIND_COUNT, false},
+	{"waiting", "waiting", KIND_COUNT, false},
+	{"oldest wait", "oldest_wait", KIND_SECONDS, false},
+	{"sent", "sent", KIND_COUNT, false},
+	{"deferred", "deferred", KIND_COUNT, false},
+	{"bounced", "bounced", KIND_COUNT, false},
+	{"ambiguous", "ambiguous", KIND_COUNT, false},
+	{"wait p50", "wait_p50", KIND_SECONDS, false},
+	{"wait p95", "wait_p95", KIND_SECONDS, false},
+	{"transfer p50", "transfer_p50", KIND_SECONDS, false},
+	{"transfer p95", "transfer_p95", KIND_SECONDS, false},
+	{"transactions", "transactions", KIND_COUNT, false},
+	{"reused", "reused", KIND_COUNT, false},
+	{"replayed", "replayed", KIND_COUNT, false},
+	{"opened", "opened", KIND_COUNT, false},
+	{"closed", "closed", KIND_COUNT, false},
+	{"failed", "failed", KIND_COUNT, false},
 };
 
 static const struct column connection_columns[] = {
-    {"ID", "id", KIND_COUNT, false},
-    {"RELAY", "relay", KIND_TEXT, true},
-    {"STATE", "state", KIND_TEXT, false},
-    {"FOR", "waits_for", KIND_TEXT, false},
-    {"AGE", "age", KIND_SECONDS, false},
-    {"SINCE", "since", KIND_SECONDS, false},
-    {"USES", "uses", KIND_COUNT, false},
-    {"NOW", "in_flight", KIND_COUNT, false},
-    {"RTT", "round_trip", KIND_SECONDS, false},
-    {"HOST", "host", KIND_TEXT, true},
+	{"ID", "id", KIND_COUNT, false},
+	{"RELAY", "relay", KIND_TEXT, true},
+	{"STATE", "state", KIND_TEXT, false},
+	{"FOR", "waits_for", KIND_TEXT, false},
+	{"AGE", "age", KIND_SECONDS, false},
+	{"SINCE", "since", KIND_SECONDS, false},
+	{"USES", "uses", KIND_COUNT, false},
+	{"NOW", "in_flight", KIND_COUNT, false},
+	{"RTT", "round_trip", KIND_SECONDS, false},
+	{"HOST", "host", KIND_TEXT, true},
 };
 
 static const struct column session_columns[] = {
-    {"BY", "protocol", KIND_TEXT, false},        {"PEER", "peer", KIND_TEXT, true},
-    {"UID", "uid", KIND_COUNT, false},           {"STATE", "state", KIND_TEXT, false},
-    {"QUEUE-ID", "queue_id", KIND_TEXT, false},  {"RCPTS", "recipients", KIND_COUNT, false},
-    {"AGE", "age", KIND_SECONDS, false},         {"SINCE", "since", KIND_SECONDS, false},
-    {"MESSAGES", "messages", KIND_COUNT, false},
+	{"BY", "protocol", KIND_TEXT, false},        {"PEER", "peer", KIND_TEXT, true},
+	{"UID", "uid", KIND_COUNT, false},           {"STATE", "state", KIND_TEXT, false},
+	{"QUEUE-ID", "queue_id", KIND_TEXT, false},  {"RCPTS", "recipients", KIND_COUNT, false},
+	{"AGE", "age", KIND_SECONDS, false},         {"SINCE", "since", KIND_SECONDS, false},
+	{"MESSAGES", "messages", KIND_COUNT, false},
 };
 
 /* ---- verbs ---- */
@@ -313,7 +316,7 @@ static int show_status(const json_t *answer, const char *argument)
 	size_t i;
 	const json_t *lmtp;
 	json_array_foreach(json_object_get(answer, "lmtp"), i, lmtp)
-	    printf("lmtp           %s\n", format_cell(lmtp, KIND_TEXT, a));
+		printf("lmtp           %s\n", format_cell(lmtp, KIND_TEXT, a));
 	if (json_is_string(json_object_get(answer, "smtp")))
 		printf("smtp           %s\n", format_key(answer, "smtp", KIND_TEXT, a));
 	printf("sessions       %s\n", format_key(answer, "sessions", KIND_COUNT, a));
@@ -349,7 +352,7 @@ static int show_config(const json_t *answer, const char *argument)
 	const json_t *row;
 	printf("# %s\n", format_key(answer, "path", KIND_TEXT, value));
 	json_array_foreach(json_object_get(answer, "keys"), i, row)
-	    printf("%s = %s\n", format_key(row, "key", KIND_TEXT, key), format_key(row, "value", KIND_TEXT, value));
+		printf("%s = %s\n", format_key(row, "key", KIND_TEXT, key), format_key(row, "value", KIND_TEXT, value));
 	return show_left_out(answer);
 }
 
@@ -379,10 +382,10 @@ static int show_version(const json_t *answer, const char *argument)
 {
 	(void)argument;
 	static const struct column columns[] = {
-	    {"relaypoold", "version", KIND_TEXT, false}, {"libmilter", "libmilter", KIND_TEXT, false},
-	    {"libevent", "libevent", KIND_TEXT, false},  {"openssl", "openssl", KIND_TEXT, false},
-	    {"libgsasl", "libgsasl", KIND_TEXT, false},  {"libconfuse", "libconfuse", KIND_TEXT, false},
-	    {"jansson", "jansson", KIND_TEXT, false},
+		{"relaypoold", "version", KIND_TEXT, false}, {"libmilter", "libmilter", KIND_TEXT, false},
+		{"libevent", "libevent", KIND_TEXT, false},  {"openssl", "openssl", KIND_TEXT, false},
+		{"libgsasl", "libgsasl", KIND_TEXT, false},  {"libconfuse", "libconfuse", KIND_TEXT, false},
+		{"jansson", "jansson", KIND_TEXT, false},
 	};
 	printf("%-16s %s\n", "relaypoolctl", PACKAGE_VERSION);
 	record_print(answer, columns, COUNT(columns));
@@ -390,10 +393,10 @@ static int show_version(const json_t *answer, const char *argument)
 }
 
 static show_fn *const shows[ADMIN_VERBS] = {
-    [ADMIN_STATUS] = show_status,     [ADMIN_POOLS] = show_pools,    [ADMIN_CONNECTIONS] = show_connections,
-    [ADMIN_SESSIONS] = show_sessions, [ADMIN_CONFIG] = show_config,  [ADMIN_CHECK] = show_check,
-    [ADMIN_RELOAD] = show_done,       [ADMIN_PAUSE] = show_done,     [ADMIN_RESUME] = show_done,
-    [ADMIN_DRAIN] = show_done,        [ADMIN_RECONNECT] = show_done, [ADMIN_VERSION] = show_version,
+	[ADMIN_STATUS] = show_status,     [ADMIN_POOLS] = show_pools,    [ADMIN_CONNECTIONS] = show_connections,
+	[ADMIN_SESSIONS] = show_sessions, [ADMIN_CONFIG] = show_config,  [ADMIN_CHECK] = show_check,
+	[ADMIN_RELOAD] = show_done,       [ADMIN_PAUSE] = show_done,     [ADMIN_RESUME] = show_done,
+	[ADMIN_DRAIN] = show_done,        [ADMIN_RECONNECT] = show_done, [ADMIN_VERSION] = show_version,
 };
 
 /* ---- the daemon ---- */
@@ -415,11 +418,10 @@ static int complain(int code, const char *format, ...)
 static int daemon_connect(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	if (strlen(path) >= sizeof(address.sun_path)) {
+	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s", path) >= (int)sizeof(address.sun_path)) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	strcpy(address.sun_path, path);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	const struct timeval limit = {.tv_sec = ANSWER_LIMIT};
 	if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == -1 ||
@@ -438,7 +440,7 @@ static int daemon_connect(const char *path)
 static char *daemon_ask(int fd, const char *verb, const char *argument)
 {
 	json_t *request =
-	    argument ? json_pack("{s:s, s:[s]}", "verb", verb, "args", argument) : json_pack("{s:s}", "verb", verb);
+		argument ? json_pack("{s:s, s:[s]}", "verb", verb, "args", argument) : json_pack("{s:s}", "verb", verb);
 	char *line = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	json_decref(request);
 	FILE *stream = line ? fdopen(fd, "r+") : NULL;

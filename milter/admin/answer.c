@@ -26,9 +26,9 @@
 #include "relay/route.h"
 
 const char *const refusal_names[REFUSALS] = {
-    [REFUSAL_FAILED] = "failed",
-    [REFUSAL_USAGE] = "usage",
-    [REFUSAL_PERMISSION] = "permission",
+	[REFUSAL_FAILED] = "failed",
+	[REFUSAL_USAGE] = "usage",
+	[REFUSAL_PERMISSION] = "permission",
 };
 
 /* Rows of a list while it is made. */
@@ -413,10 +413,12 @@ static json_t *answer_reconnect(const struct control_doors *doors, const char *a
 }
 
 static answer_fn *const answers[ADMIN_VERBS] = {
-    [ADMIN_STATUS] = answer_status,     [ADMIN_POOLS] = answer_pools,         [ADMIN_CONNECTIONS] = answer_connections,
-    [ADMIN_SESSIONS] = answer_sessions, [ADMIN_CONFIG] = answer_config,       [ADMIN_CHECK] = answer_check,
-    [ADMIN_RELOAD] = answer_reload,     [ADMIN_PAUSE] = answer_pause,         [ADMIN_RESUME] = answer_resume,
-    [ADMIN_DRAIN] = answer_drain,       [ADMIN_RECONNECT] = answer_reconnect, [ADMIN_VERSION] = answer_version,
+	[ADMIN_STATUS] = answer_status,           [ADMIN_POOLS] = answer_pools,
+	[ADMIN_CONNECTIONS] = answer_connections, [ADMIN_SESSIONS] = answer_sessions,
+	[ADMIN_CONFIG] = answer_config,           [ADMIN_CHECK] = answer_check,
+	[ADMIN_RELOAD] = answer_reload,           [ADMIN_PAUSE] = answer_pause,
+	[ADMIN_RESUME] = answer_resume,           [ADMIN_DRAIN] = answer_drain,
+	[ADMIN_RECONNECT] = answer_reconnect,     [ADMIN_VERSION] = answer_version,
 };
 
 json_t *answer_make(const struct control_doors *doors, enum admin_verb verb, const char *argument)

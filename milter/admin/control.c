@@ -105,8 +105,8 @@ static bool request_read(const json_t *request, enum admin_verb *verb, const cha
 	if (!name || (arguments && !json_is_array(arguments)) || (count > 0 && !*argument))
 		*refusal = answer_refuse(REFUSAL_USAGE, "a request is {\"verb\":\"pools\",\"args\":[\"relay\"]}");
 	else if (*argument && !argument_valid(*argument))
-		*refusal =
-		    answer_refuse(REFUSAL_USAGE, "an argument is one word of at most %d octets", CONTROL_ARGUMENT_MAX);
+		*refusal = answer_refuse(REFUSAL_USAGE, "an argument is one word of at most %d octets",
+					 CONTROL_ARGUMENT_MAX);
 	else if (!admin_verb_find(name, verb))
 		*refusal = answer_refuse(REFUSAL_USAGE, "there is no verb \"%s\"", name);
 	else if (count > (*admin_verbs[*verb].argument ? 1 : 0))
@@ -135,8 +135,8 @@ static void client_handle(struct client *client, const char *line, size_t length
 {
 	json_error_t where;
 	json_t *request = json_loadb(line, length, JSON_REJECT_DUPLICATES, &where);
-	enum admin_verb verb;
-	const char *argument;
+	enum admin_verb verb = ADMIN_STATUS;
+	const char *argument = NULL;
 	json_t *answer;
 	if (!request)
 		answer = answer_refuse(REFUSAL_USAGE, "a request is one line of JSON: %s", where.text);

@@ -8,18 +8,18 @@
 #include <string.h>
 
 const struct admin_verb_info admin_verbs[ADMIN_VERBS] = {
-    [ADMIN_STATUS] = {"status", "", false, "the daemon and its relays on one screen (the default)"},
-    [ADMIN_POOLS] = {"pools", "[RELAY]", false, "the pool of each relay, or of one in full"},
-    [ADMIN_CONNECTIONS] = {"connections", "[RELAY]", false, "each connection to a relay"},
-    [ADMIN_SESSIONS] = {"sessions", "", false, "each LMTP session of the MTA"},
-    [ADMIN_CONFIG] = {"config", "", false, "the running configuration, secrets hidden"},
-    [ADMIN_CHECK] = {"check", "", false, "test the configuration file, load nothing"},
-    [ADMIN_RELOAD] = {"reload", "", true, "load the configuration file"},
-    [ADMIN_PAUSE] = {"pause", "[RELAY]", true, "start nothing new at a relay; its mail waits"},
-    [ADMIN_RESUME] = {"resume", "[RELAY]", true, "end pause and drain"},
-    [ADMIN_DRAIN] = {"drain", "[RELAY]", true, "pause, and close each connection when it is free"},
-    [ADMIN_RECONNECT] = {"reconnect", "[RELAY]", true, "replace each connection when it is free"},
-    [ADMIN_VERSION] = {"version", "", false, "versions of the daemon and its libraries"},
+	[ADMIN_STATUS] = {"status", "", false, "the daemon and its relays on one screen (the default)"},
+	[ADMIN_POOLS] = {"pools", "[RELAY]", false, "the pool of each relay, or of one in full"},
+	[ADMIN_CONNECTIONS] = {"connections", "[RELAY]", false, "each connection to a relay"},
+	[ADMIN_SESSIONS] = {"sessions", "", false, "each LMTP session of the MTA"},
+	[ADMIN_CONFIG] = {"config", "", false, "the running configuration, secrets hidden"},
+	[ADMIN_CHECK] = {"check", "", false, "test the configuration file, load nothing"},
+	[ADMIN_RELOAD] = {"reload", "", true, "load the configuration file"},
+	[ADMIN_PAUSE] = {"pause", "[RELAY]", true, "start nothing new at a relay; its mail waits"},
+	[ADMIN_RESUME] = {"resume", "[RELAY]", true, "end pause and drain"},
+	[ADMIN_DRAIN] = {"drain", "[RELAY]", true, "pause, and close each connection when it is free"},
+	[ADMIN_RECONNECT] = {"reconnect", "[RELAY]", true, "replace each connection when it is free"},
+	[ADMIN_VERSION] = {"version", "", false, "versions of the daemon and its libraries"},
 };
 
 bool admin_verb_find(const char *name, enum admin_verb *verb)

@@ -45,7 +45,7 @@ bool process_user_find(const char *name, struct process_user *user, char error[P
 			 errno ? strerror(errno) : "there is no such user on this host; create it or name another");
 		return false;
 	}
-	strcpy(user->name, name);
+	snprintf(user->name, sizeof(user->name), "%s", name);
 	user->uid = entry->pw_uid;
 	user->gid = entry->pw_gid;
 	user->change = entry->pw_uid != 0;
@@ -183,11 +183,11 @@ bool process_lock(const char *path, bool *unclean, char error[PROCESS_ERROR_SIZE
 	if (locked || errno != EWOULDBLOCK)
 		refuse(error, "cannot lock", path);
 	else
-		snprintf(
-		    error, PROCESS_ERROR_SIZE,
-		    "another relaypoold runs with this spool-directory (it holds %s): stop it first, or give this one "
-		    "a spool-directory of its own",
-		    path);
+		snprintf(error, PROCESS_ERROR_SIZE,
+			 "another relaypoold runs with this spool-directory (it holds %s): stop it first, or give this "
+			 "one "
+			 "a spool-directory of its own",
+			 path);
 	close(fd);
 	return false;
 }
@@ -244,7 +244,7 @@ void process_notify(const char *state)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof(address.sun_path))
 		return;
-	strcpy(address.sun_path, path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	if (path[0] == '@') /* an abstract address */
 		address.sun_path[0] = '\0';
 	socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));

@@ -19,7 +19,7 @@
 static int client_open(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	strcpy(address.sun_path, rooms.socket_path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", rooms.socket_path);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	loop_settle();

@@ -24,7 +24,7 @@ static int run(const char *const *arguments)
 		dup2(fds[1], 1);
 		dup2(fds[1], 2);
 		close(fds[0]);
-		execv("./relaypoolctl", (char *const *)(uintptr_t)arguments);
+		execv("./relaypoolctl", (char *const *)arguments);
 		_exit(127);
 	}
 	close(fds[1]);

@@ -29,6 +29,14 @@ static FILE *open_manual(const char *name)
 	return file;
 }
 
+/* ".Ss Keys of a relay" */
+static const char *section_of(const char *heading)
+{
+	if (strstr(heading, "relay"))
+		return "relay.";
+	return strstr(heading, "route") ? "route." : "";
+}
+
 /* Entries are ".It Ic KEY Ar TYPE", and "Default VALUE; reload." on the next line, below a ".Ss Keys of a SECTION". */
 static void read_entries(void)
 {
@@ -39,18 +47,14 @@ static void read_entries(void)
 	while (fgets(line, sizeof(line), file)) {
 		char word[64];
 		if (strncmp(line, ".Ss Keys", 8) == 0)
-			snprintf(section, sizeof(section), "%s",
-				 strstr(line, "relay")   ? "relay."
-				 : strstr(line, "route") ? "route."
-							 : "");
+			snprintf(section, sizeof(section), "%s", section_of(line));
 		if (sscanf(line, ".It Ic %63s Ar", word) == 1) {
 			ck_assert_uint_lt(entry_count, ENTRIES_MAX);
 			entry = &entries[entry_count++];
 			snprintf(entry->key, sizeof(entry->key), "%s%s", section, word);
 			entry->default_value[0] = '\0';
-		} else if (entry && sscanf(line, "Default %95[^;\n]", entry->default_value) == 1) {
-			entry = NULL;
-		} else if (strncmp(line, "No default", 10) == 0) {
+		} else if (entry && (sscanf(line, "Default %95[^;\n]", entry->default_value) == 1 ||
+				     strncmp(line, "No default", 10) == 0)) {
 			entry = NULL;
 		}
 	}

@@ -252,10 +252,10 @@ START_TEST(the_service_manager_is_told_at_a_path_or_an_abstract_address)
 {
 	struct sockaddr_un at_path = {.sun_family = AF_UNIX}, abstract = {.sun_family = AF_UNIX};
 	char name[64];
-	strcpy(at_path.sun_path, path);
+	snprintf(at_path.sun_path, sizeof(at_path.sun_path), "%s", path);
 	expect_notice(path, sizeof(at_path), &at_path);
 	snprintf(name, sizeof(name), "@relaypool-check-%ld", (long)getpid());
-	strcpy(abstract.sun_path + 1, name + 1);
+	snprintf(abstract.sun_path + 1, sizeof(abstract.sun_path) - 1, "%s", name + 1);
 	expect_notice(name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name)), &abstract);
 }
 END_TEST
