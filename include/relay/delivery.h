@@ -28,8 +28,8 @@ void delivery_back(struct transaction *t, enum transaction_end end);
 /* The pool takes nothing any more (it is held for good): what waits in it goes to the one that took its place. */
 void delivery_resubmit(struct pool *pool);
 /*
- * Once a second: no relay holds more than its share of the sessions while another has mail. What waits beyond the
- * share at a relay that does not keep up goes back to the MTA.
+ * Now and then: no relay holds more than its share of the sessions while another has mail. What waits beyond the
+ * share at a relay that has stalled goes back to the MTA.
  */
 void delivery_share(struct delivery_router *router, struct pool *pool);
 /* The time is up: every delivery is brought to its end. */

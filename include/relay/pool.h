@@ -67,6 +67,7 @@ struct pool {
 	usec_t mode_until; /* a simpler mode is kept until then; 0: not simplified */
 	unsigned confused_overlap, confused_group;
 
+	usec_t progress;       /* clock_now() when the relay last said something of use */
 	usec_t last_mail;      /* clock_now() when a transaction was last given to it */
 	size_t recipients_max; /* in one transaction; learned from 452, or announced; 0: not known */
 
@@ -103,6 +104,8 @@ void pool_dispatch_soon(struct pool *pool);
 bool pool_give_up_idle(struct pool *pool);
 unsigned pool_sockets(const struct pool *pool); /* every socket that counts against the cap, computed */
 bool pool_usable(const struct pool *pool);      /* a transaction given to it would be begun: not held, not down */
+bool pool_stalled(const struct pool *pool);     /* mail waits, and the relay has said nothing of use for a while */
+#define POOL_STALLED USEC_PER_SEC
 unsigned pool_in_flight(const struct pool *pool);
 bool pool_quiet(const struct pool *pool); /* no transaction, no socket */
 void pool_view(const struct pool *pool, struct pool_view *view);

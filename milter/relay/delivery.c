@@ -16,8 +16,8 @@
 #include "smtp/envelope.h"
 #include "smtp/reply.h"
 
-#define SHARE_SLOW (5 * USEC_PER_SEC)     /* a relay whose mail waits longer does not keep up */
 #define SHARE_RECENT (300 * USEC_PER_SEC) /* a relay that had mail so recently has a claim to its share */
+#define SHARE_SESSIONS 20U                /* an MTA uses so many at least: Postfix's default for one destination */
 #define SHARE_LEAST 2U
 
 /* What the delivery's timer is for. */
@@ -195,22 +195,17 @@ static unsigned held_by(const struct pool *pool)
 	return (unsigned)list_count(&pool->waiting) + pool_in_flight(pool);
 }
 
-static usec_t oldest_wait(const struct pool *pool)
-{
-	if (list_empty(&pool->waiting))
-		return 0;
-	return clock_now() - LIST_ENTRY_OF(pool->waiting.next, struct transaction, node)->queued;
-}
-
+/* How many of the sessions one relay may hold: as many as any other that has had mail lately. */
 static unsigned share_of(const struct delivery_router *router, const struct pool *pool)
 {
-	unsigned claims = 1;
+	unsigned claims = 1, sessions = router->peak > SHARE_SESSIONS ? router->peak : SHARE_SESSIONS;
 	for (const struct list *n = router->pools.next; n != &router->pools; n = n->next) {
 		const struct pool *other = LIST_ENTRY_OF(n, struct pool, node);
-		if (other != pool && other->last_mail > 0 && clock_now() - other->last_mail < SHARE_RECENT)
+		if (other != pool && !(other->hold & HOLD_RETIRED) && other->last_mail > 0 &&
+		    clock_now() - other->last_mail < SHARE_RECENT)
 			claims++;
 	}
-	unsigned share = router->peak / claims;
+	unsigned share = sessions / claims;
 	return claims == 1 ? UINT32_MAX : share > SHARE_LEAST ? share : SHARE_LEAST;
 }
 
@@ -221,16 +216,17 @@ static struct reply *beyond_share(const struct pool *pool)
 			   pool->relay->name, (unsigned)list_count(&pool->waiting));
 }
 
-static bool over_share(const struct delivery_router *router, const struct pool *pool)
+/* Whether a stalled relay would hold more than its share with `more` messages besides those it has. */
+static bool over_share(const struct delivery_router *router, const struct pool *pool, unsigned more)
 {
-	return oldest_wait(pool) >= SHARE_SLOW && held_by(pool) >= share_of(router, pool);
+	return pool_stalled(pool) && held_by(pool) + more > share_of(router, pool);
 }
 
 static void submit(struct delivery *d, struct transaction *t, bool again)
 {
 	struct reply *why = may_not_begin(d, t);
 	struct pool *pool = why ? NULL : choose_pool(d, t, &why);
-	if (pool != NULL && !again && over_share(d->router, pool)) {
+	if (pool != NULL && !again && over_share(d->router, pool, 1)) {
 		why = beyond_share(pool);
 		pool = NULL;
 	}
@@ -511,7 +507,7 @@ void delivery_resubmit(struct pool *pool)
 void delivery_share(struct delivery_router *router, struct pool *pool)
 {
 	struct reply *why = beyond_share(pool);
-	while (over_share(router, pool) && list_count(&pool->waiting) > 1) {
+	while (over_share(router, pool, 0) && list_count(&pool->waiting) > 1) {
 		/* The newest go: those that wait longest are served next. */
 		struct transaction *t = LIST_ENTRY_OF(pool->waiting.prev, struct transaction, node);
 		struct delivery *d = t->delivery;

@@ -65,6 +65,7 @@ struct pool *pool_create(const struct relay_conf *relay, struct account *account
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		list_init(lists[i]);
 	pool->owner = owner;
+	pool->progress = clock_now();
 	timer_init(&pool->dispatch, "dispatch", on_dispatch, pool);
 	timer_init(&pool->retry, "connect back-off", on_retry, pool);
 	timer_init(&pool->paced, "rate", on_dispatch, pool);
@@ -115,6 +116,14 @@ unsigned pool_in_flight(const struct pool *pool)
 	for (struct list *n = pool->busy.next; n != &pool->busy; n = n->next)
 		in_flight += connection_in_flight(connection_of_node(n));
 	return (unsigned)in_flight;
+}
+
+bool pool_stalled(const struct pool *pool)
+{
+	if (list_empty(&pool->waiting) || clock_now() < pool->account->not_before)
+		return false;
+	usec_t since = LIST_ENTRY_OF(pool->waiting.next, struct transaction, node)->queued;
+	return clock_now() - (pool->progress > since ? pool->progress : since) >= POOL_STALLED;
 }
 
 bool pool_quiet(const struct pool *pool)
@@ -210,12 +219,21 @@ static void on_retry(void *arg)
 
 /* ---- what connections tell ---- */
 
+/* The relay said something of use. One that only ever loses what it is given does not get on by connecting anew. */
+static void note_progress(struct pool *pool)
+{
+	if (pool->lost_in_row == 0)
+		pool->progress = clock_now();
+}
+
 /* The only mover of connections: the list follows from the state. */
 static void pool_move(struct connection *c)
 {
 	struct pool *pool = connection_pool(c);
 	struct list *node = connection_node(c);
 	list_remove(node);
+	if (connection_state(c) >= CONNECTION_EHLO && connection_state(c) <= CONNECTION_AUTH)
+		note_progress(pool);
 	switch (connection_state(c)) {
 	case CONNECTION_IDLE:
 		list_prepend(&pool->idle, node);
@@ -241,6 +259,7 @@ static void on_ready(struct connection *c)
 {
 	struct pool *pool = connection_pool(c);
 	pool->opened++;
+	note_progress(pool);
 	pool->known_length = connection_address(c, &pool->known);
 	come_up(pool);
 	tell(pool, EVENT_CONNECTION_OPENED, c, NULL);
@@ -254,8 +273,10 @@ static void on_failed(struct connection *c, enum stage stage, struct reply *why,
 {
 	struct pool *pool = connection_pool(c);
 	pool->failed++;
-	tell(pool, EVENT_CONNECTION_FAILED, c, why->text);
+	bool was_down = pool->down != NULL;
 	count_failure(pool, why, trouble_setup(stage, why, settings));
+	if (was_down || pool->down == NULL) /* else that it is down says it all, in one line */
+		tell(pool, EVENT_CONNECTION_FAILED, c, why->text);
 	pool_dispatch_soon(pool);
 }
 
@@ -271,6 +292,7 @@ static void on_gone(struct connection *c)
 {
 	struct pool *pool = connection_pool(c);
 	list_remove(connection_node(c));
+	note_progress(pool); /* until now its slot was what was waited for */
 	account_slot_free(pool->account);
 	pool_dispatch_soon(pool);
 }
@@ -306,9 +328,10 @@ static void on_back(struct connection *c, struct transaction *t, enum transactio
 {
 	struct pool *pool = connection_pool(c);
 	learn_mode(pool, t, end);
-	if (end == END_REPLIED)
+	if (end == END_REPLIED) {
 		pool->lost_in_row = 0;
-	else if ((end == END_UNSENT || end == END_CONFUSED) && !t->stale)
+		note_progress(pool);
+	} else if ((end == END_UNSENT || end == END_CONFUSED) && !t->stale)
 		pool->lost_in_row++;
 	/* A relay that takes connections and then fails is no better than one that takes none. */
 	if (pool->lost_in_row >= POOL_LOST_MAX && t->last_trouble != NULL) {
@@ -393,7 +416,7 @@ static void on_room(struct connection *c)
 		give_waiting(pool);
 }
 
-/* How many more connections are wanted: for who waits, for who is about to lose his, and to keep the warm ones. */
+/* How many more connections are wanted: for who waits, for who is about to lose his, and to keep warm. */
 static size_t wanted(const struct pool *pool)
 {
 	size_t live = list_count(&pool->opening) + list_count(&pool->idle) + list_count(&pool->busy);

@@ -14,12 +14,15 @@
 #include "relay/pool.h"
 #include "smtp/reply.h"
 
+#define TICK (USEC_PER_SEC / 4)
+
 struct router {
 	struct delivery_router base; /* first: pools and deliveries get to it */
 	struct conf *conf;           /* held */
 	struct list accounts;
 	struct announced *announced;
-	struct timer tick;   /* once a second while there is mail: shares */
+	struct timer tick; /* while there is mail: shares */
+	unsigned ticks;
 	struct timer finish; /* tells main that all is over, from the loop */
 	void (*done)(void *arg);
 	void *done_arg;
@@ -63,12 +66,12 @@ static void on_tick(void *arg)
 {
 	struct router *router = arg;
 	unsigned now = (unsigned)list_count(&router->base.deliveries);
-	if (now < router->base.peak) /* forgotten slowly: half in a minute or so */
+	if (now < router->base.peak && ++router->ticks % 4 == 0) /* forgotten slowly, within minutes */
 		router->base.peak -= 1 + (router->base.peak - now) / 90;
 	LIST_EACH (node, next, &router->base.pools)
 		delivery_share(&router->base, pool_of(node));
 	if (!list_empty(&router->base.deliveries))
-		timer_arm(&router->tick, USEC_PER_SEC);
+		timer_arm(&router->tick, TICK);
 }
 
 struct router *router_create(struct conf *conf, bool unclean)
@@ -131,7 +134,7 @@ void router_take(struct router *router, struct message *message)
 {
 	delivery_begin(&router->base, message);
 	if (!timer_armed(&router->tick))
-		timer_arm(&router->tick, USEC_PER_SEC);
+		timer_arm(&router->tick, TICK);
 }
 
 void router_abandon(struct router *router, struct message *message)
