@@ -92,11 +92,6 @@ enum disposition trouble_transaction(struct transaction *t, enum transaction_end
 	return t->losses >= TROUBLE_LOSSES_MAX ? DISPOSE_DEFER : DISPOSE_REPLAY;
 }
 
-bool trouble_refused_before(const struct transaction *t, enum transaction_end end, size_t i)
-{
-	return end == END_UNKNOWN && t->rcpt_replies[i] != NULL && negative(t->rcpt_replies[i]);
-}
-
 struct reply *trouble_defer(const struct transaction *t, enum transaction_end end, const char *relay)
 {
 	char said[512] = "";
