@@ -20,6 +20,14 @@ static bool follows_from_refusal(enum command_kind kind, const struct transactio
 	return kind == COMMAND_DATA && transaction_accepted(t) == 0;
 }
 
+static bool some_refused_for_good(const struct transaction *t)
+{
+	for (size_t i = 0; i < t->recipient_count; i++)
+		if (t->rcpt_replies[i] != NULL && t->rcpt_replies[i]->code >= 500)
+			return true;
+	return false;
+}
+
 static enum reply_worth worth_in_transaction(enum command_kind kind, const struct reply *reply,
 					     const struct transaction *t)
 {
@@ -36,10 +44,10 @@ static enum reply_worth worth_in_transaction(enum command_kind kind, const struc
 	if (t->pipelined && (reply->code == 500 || reply->code == 503))
 		return WORTH_CONFUSED;
 	/*
-	 * DATA refused for good while recipients were accepted: one reply too many before it would look the same and
-	 * would bounce what the relay takes. Asked once more, command by command.
+	 * DATA refused while recipients were accepted: one reply too many before it would look the same and would
+	 * bounce what the relay takes. If anything would bounce by it, it is asked once more, command by command.
 	 */
-	if (t->pipelined && kind == COMMAND_DATA && reply->code >= 500)
+	if (t->pipelined && kind == COMMAND_DATA && (reply->code >= 500 || some_refused_for_good(t)))
 		return WORTH_CONFUSED;
 	return WORTH_REFUSAL;
 }
