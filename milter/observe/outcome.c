@@ -44,14 +44,14 @@ static void write_outcome(const struct event *event)
 	const struct message *message = event->message;
 	bool connected = event->connection != 0, has_body = message->body != NULL;
 	log_info(
-	    "%s: relay=%s, host=%s, conn=%s, conn_use=%s, nrcpt=%u, size=%s, delay=%s, delays=%s/%s/%s/%s, dsn=%s, "
-	    "status=%s (%s)",
-	    known(message->queue_id), known(event->relay), known(event->host),
-	    number(event->connection, connected, conn), number(event->use, connected, use), event->recipients,
-	    number(has_body ? spool_size(message->body) : 0, has_body, size), seconds_short(event->delay, total),
-	    seconds_short(event->delays.queue, queue), seconds_short(event->delays.pool, pool),
-	    seconds_short(event->delays.setup, setup), seconds_short(event->delays.transfer, transfer),
-	    reply_dsn(event->reply, dsn), status_names[event->status], reply_line(event->reply, text, sizeof text));
+		"%s: relay=%s, host=%s, conn=%s, conn_use=%s, nrcpt=%u, size=%s, delay=%s, delays=%s/%s/%s/%s, dsn=%s, "
+		"status=%s (%s)",
+		known(message->queue_id), known(event->relay), known(event->host),
+		number(event->connection, connected, conn), number(event->use, connected, use), event->recipients,
+		number(has_body ? spool_size(message->body) : 0, has_body, size), seconds_short(event->delay, total),
+		seconds_short(event->delays.queue, queue), seconds_short(event->delays.pool, pool),
+		seconds_short(event->delays.setup, setup), seconds_short(event->delays.transfer, transfer),
+		reply_dsn(event->reply, dsn), status_names[event->status], reply_line(event->reply, text, sizeof text));
 }
 
 /* ---- connections that could not be set up: the same line at most once a minute ---- */

@@ -168,14 +168,14 @@ static void write_line(const struct relay_stats *relay, long long interval)
 	const struct stats_counts *counts = &figures->counts;
 	char gauges[80], wait_p95[SECONDS_SIZE], transfer_p50[SECONDS_SIZE], transfer_p95[SECONDS_SIZE];
 	format_gauges(relay->name, gauges, sizeof gauges);
-	log_info(
-	    "statistics: relay=%s, interval=%lld, sent=%lu, deferred=%lu, bounced=%lu, ambiguous=%lu, %s, opened=%lu, "
-	    "closed=%lu, reused=%lu, wait_p95=%s, transfer_p50=%s, transfer_p95=%s",
-	    relay->name, interval, counts->sent, counts->deferred, counts->bounced, counts->ambiguous, gauges,
-	    counts->opened, counts->closed, counts->reused,
-	    seconds_fine(histogram_quantile(&figures->wait, 95), wait_p95),
-	    seconds_fine(histogram_quantile(&figures->transfer, 50), transfer_p50),
-	    seconds_fine(histogram_quantile(&figures->transfer, 95), transfer_p95));
+	log_info("statistics: relay=%s, interval=%lld, sent=%lu, deferred=%lu, bounced=%lu, ambiguous=%lu, %s, "
+		 "opened=%lu, "
+		 "closed=%lu, reused=%lu, wait_p95=%s, transfer_p50=%s, transfer_p95=%s",
+		 relay->name, interval, counts->sent, counts->deferred, counts->bounced, counts->ambiguous, gauges,
+		 counts->opened, counts->closed, counts->reused,
+		 seconds_fine(histogram_quantile(&figures->wait, 95), wait_p95),
+		 seconds_fine(histogram_quantile(&figures->transfer, 50), transfer_p50),
+		 seconds_fine(histogram_quantile(&figures->transfer, 95), transfer_p95));
 }
 
 static void write_lines(void)
@@ -237,12 +237,12 @@ void stats_each(void (*fn)(const struct stats_view *view, void *arg), void *arg)
 	LIST_EACH (node, next, &relays) {
 		const struct relay_stats *relay = LIST_ENTRY_OF(node, struct relay_stats, node);
 		struct stats_view view = {
-		    .relay = relay->name,
-		    .counts = relay->total.counts,
-		    .wait_p50 = histogram_quantile(&relay->total.wait, 50),
-		    .wait_p95 = histogram_quantile(&relay->total.wait, 95),
-		    .transfer_p50 = histogram_quantile(&relay->total.transfer, 50),
-		    .transfer_p95 = histogram_quantile(&relay->total.transfer, 95),
+			.relay = relay->name,
+			.counts = relay->total.counts,
+			.wait_p50 = histogram_quantile(&relay->total.wait, 50),
+			.wait_p95 = histogram_quantile(&relay->total.wait, 95),
+			.transfer_p50 = histogram_quantile(&relay->total.transfer, 50),
+			.transfer_p95 = histogram_quantile(&relay->total.transfer, 95),
 		};
 		fn(&view, arg);
 	}

@@ -64,6 +64,7 @@ void lines_forget(void)
 int main(void)
 {
 	SRunner *runner = srunner_create(histogram_suite());
+	srunner_add_suite(runner, milter_suite());
 	srunner_add_suite(runner, outcome_suite());
 	srunner_add_suite(runner, seconds_suite());
 	srunner_add_suite(runner, stats_suite());

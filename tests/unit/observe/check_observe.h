@@ -7,6 +7,7 @@
 #include "base/log.h"
 
 Suite *histogram_suite(void);
+Suite *milter_suite(void);
 Suite *outcome_suite(void);
 Suite *seconds_suite(void);
 Suite *stats_suite(void);

@@ -45,17 +45,17 @@ static void say(const char *text)
 static struct event outcome_event(void)
 {
 	return (struct event){
-	    .kind = EVENT_OUTCOME,
-	    .relay = "socketlabs",
-	    .host = "smtp.socketlabs.com[198.51.100.7]:465",
-	    .connection = 4,
-	    .use = 17,
-	    .message = &message,
-	    .reply = reply,
-	    .status = reply_status_of(reply),
-	    .recipients = 1,
-	    .delays = {.queue = 10000, .pool = 0, .setup = 0, .transfer = 110000},
-	    .delay = 120000,
+		.kind = EVENT_OUTCOME,
+		.relay = "socketlabs",
+		.host = "smtp.socketlabs.com[198.51.100.7]:465",
+		.connection = 4,
+		.use = 17,
+		.message = &message,
+		.reply = reply,
+		.status = reply_status_of(reply),
+		.recipients = 1,
+		.delays = {.queue = 10000, .pool = 0, .setup = 0, .transfer = 110000},
+		.delay = 120000,
 	};
 }
 
@@ -82,15 +82,15 @@ START_TEST(what_was_not_observed_is_a_dash)
 	message.queue_id[0] = '\0';
 	reply = reply_local(LOCAL_NO_ROUTE, 451, "4.3.5", "no route matches");
 	struct event event = {
-	    .kind = EVENT_OUTCOME,
-	    .relay = "-",
-	    .host = "-",
-	    .message = &message,
-	    .reply = reply,
-	    .status = STATUS_DEFERRED,
-	    .recipients = 3,
-	    .delays = {-1, -1, -1, -1},
-	    .delay = -1,
+		.kind = EVENT_OUTCOME,
+		.relay = "-",
+		.host = "-",
+		.message = &message,
+		.reply = reply,
+		.status = STATUS_DEFERRED,
+		.recipients = 3,
+		.delays = {-1, -1, -1, -1},
+		.delay = -1,
 	};
 	publish(&event);
 	ck_assert_str_eq(lines_get(0), "-: relay=-, host=-, conn=-, conn_use=-, nrcpt=3, size=-, delay=-, "
@@ -105,7 +105,7 @@ START_TEST(an_ambiguous_outcome_is_deferred_with_our_own_text)
 	event.ambiguous = true;
 	publish(&event);
 	ck_assert_ptr_nonnull(
-	    strstr(lines_get(0), "dsn=4.4.2, status=deferred (451 4.4.2 end of data written, no reply)"));
+		strstr(lines_get(0), "dsn=4.4.2, status=deferred (451 4.4.2 end of data written, no reply)"));
 }
 END_TEST
 

@@ -29,14 +29,14 @@ static void teardown(void)
 static void settle(const char *relay, enum status status, unsigned recipients, unsigned connection, unsigned use)
 {
 	struct event event = {
-	    .kind = EVENT_OUTCOME,
-	    .relay = relay,
-	    .host = "-",
-	    .status = status,
-	    .recipients = recipients,
-	    .connection = connection,
-	    .use = use,
-	    .delays = {.queue = -1, .pool = 2 * USEC_PER_MSEC, .setup = -1, .transfer = 100 * USEC_PER_MSEC},
+		.kind = EVENT_OUTCOME,
+		.relay = relay,
+		.host = "-",
+		.status = status,
+		.recipients = recipients,
+		.connection = connection,
+		.use = use,
+		.delays = {.queue = -1, .pool = 2 * USEC_PER_MSEC, .setup = -1, .transfer = 100 * USEC_PER_MSEC},
 	};
 	publish(&event);
 }
@@ -50,7 +50,7 @@ static void open_connection(const char *relay, unsigned connection)
 static void close_connection(const char *relay, unsigned connection, unsigned use)
 {
 	struct event event = {
-	    .kind = EVENT_CONNECTION_CLOSED, .relay = relay, .host = "-", .connection = connection, .use = use};
+		.kind = EVENT_CONNECTION_CLOSED, .relay = relay, .host = "-", .connection = connection, .use = use};
 	publish(&event);
 }
 
@@ -86,9 +86,9 @@ START_TEST(the_line_has_the_documented_form)
 	close_connection("ses", 1, 22);
 	clock_fake_advance(MINUTE);
 	ck_assert_str_eq(
-	    lines_get(0),
-	    "statistics: relay=ses, interval=60, sent=40, deferred=3, bounced=1, ambiguous=0, active=3, idle=7, "
-	    "waiting=1, opened=1, closed=1, reused=21, wait_p95=0.002, transfer_p50=0.1, transfer_p95=0.1");
+		lines_get(0),
+		"statistics: relay=ses, interval=60, sent=40, deferred=3, bounced=1, ambiguous=0, active=3, idle=7, "
+		"waiting=1, opened=1, closed=1, reused=21, wait_p95=0.002, transfer_p50=0.1, transfer_p95=0.1");
 	ck_assert_int_eq(lines_level(0), LOG_LEVEL_INFO);
 	ck_assert_uint_eq(lines_count(), 1);
 }

@@ -1,0 +1,719 @@
+/*
+ * Unit tests of observe/milter, against real libmilter and a small MTA that keeps to what was agreed (fake_mta.c).
+ * libmilter runs once in a process, so each test needs Check's fork mode.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <libmilter/mfapi.h>
+#include <openssl/crypto.h>
+
+#include "base/conf.h"
+#include "base/loop.h"
+#include "check_observe.h"
+#include "fake_mta.h"
+#include "observe/milter.h"
+#include "smtp/tag.h"
+
+#define POSTFIX 6, MTA_POSTFIX_ACTIONS, MTA_POSTFIX_PROTOCOL
+#define NEVER_NEEDED                                                                                                 \
+	(SMFIP_NOHELO | SMFIP_NORCPT | SMFIP_NODATA | SMFIP_NOEOH | SMFIP_NOBODY | SMFIP_NOUNKNOWN | SMFIP_NR_CONN | \
+	 SMFIP_NR_MAIL | SMFIP_NR_HDR)
+
+static char directory[] = "/tmp/check_milter.XXXXXX";
+static char path[128], conf_path[128];
+static struct milter_settings settings;
+static struct conf *conf;
+static const struct tag_key key = {.octets = "0123456789abcdef0123456789abcde"};
+
+/* ---- the milter under test ---- */
+
+static struct conf *conf_with(const char *routes)
+{
+	char error[CONF_ERROR_SIZE];
+	FILE *file = fopen(conf_path, "w");
+	fprintf(file,
+		"relay \"far\" { host = \"relay.example\"  tls = \"none\" }\n%sroute \"default\" { relays = { \"far\" "
+		"} }\n",
+		routes);
+	fclose(file);
+	struct conf *loaded = conf_load(conf_path, error);
+	ck_assert_msg(loaded != NULL, "%s", error);
+	return loaded;
+}
+
+static void lost(void *arg)
+{
+	atomic_store((atomic_bool *)arg, true);
+	loop_stop();
+}
+
+static atomic_bool is_lost;
+
+static void setup(void)
+{
+	OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL); /* as main does */
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	snprintf(path, sizeof path, "%s/milter.sock", directory);
+	snprintf(conf_path, sizeof conf_path, "%s/relaypool.conf", directory);
+	settings = (struct milter_settings){.endpoint = {.kind = ENDPOINT_UNIX},
+					    .group = (gid_t)-1,
+					    .mode = 0660,
+					    .key = key,
+					    .lost = lost,
+					    .arg = &is_lost};
+	strcpy(settings.endpoint.path, path);
+	lines_start();
+	ck_assert(loop_create());
+}
+
+static void teardown(void)
+{
+	milter_stop();
+	if (conf != NULL)
+		conf_unref(&conf);
+	loop_free();
+	lines_stop();
+	unlink(path);
+	unlink(conf_path);
+	rmdir(directory);
+}
+
+static void start_with(const char *routes)
+{
+	char error[NET_ERROR_SIZE];
+	conf = conf_with(routes);
+	bool started = milter_start(&settings, conf, error);
+	ck_assert_msg(started, "%s", error);
+}
+
+/* A tag that stands at the very front, alone, with a right MAC. */
+static struct tag tag_of(const struct mta_result *result)
+{
+	struct tag tag = {0};
+	ck_assert_int_eq(result->verdict, SMFIR_CONTINUE);
+	ck_assert_uint_eq(result->actions, 1);
+	ck_assert_uint_eq(result->index, 0);
+	ck_assert_str_eq(result->name, "X-Relaypool");
+	ck_assert(tag_parse(result->value, strlen(result->value), &key, &tag));
+	return tag;
+}
+
+/* The routes in the tag of one message of one session. */
+static const char *routes_for(const char *client, const char *user, const char *header, const char *value)
+{
+	static struct tag tag;
+	struct mta mta;
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	ck_assert(mta_connect(&mta, client));
+	ck_assert(mta_mail(&mta, "<alice@example.com>", user));
+	if (header != NULL)
+		ck_assert(mta_header(&mta, header, value));
+	struct mta_result result = mta_end(&mta, "4fXyZ1");
+	mta_close(&mta);
+	tag = tag_of(&result);
+	return tag.routes;
+}
+
+/* ---- negotiation ---- */
+
+START_TEST(only_the_end_of_message_is_asked_for_if_no_route_needs_more)
+{
+	struct mta mta;
+	start_with("");
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	ck_assert_uint_eq(mta.version, 6);
+	ck_assert_uint_eq(mta.actions, SMFIF_ADDHDRS);
+	ck_assert_uint_eq(mta.protocol, NEVER_NEEDED | SMFIP_NOCONNECT | SMFIP_NOMAIL | SMFIP_NOHDRS);
+	mta_close(&mta);
+}
+END_TEST
+
+START_TEST(each_kind_of_condition_asks_for_its_step)
+{
+	static const struct {
+		const char *condition;
+		unsigned long declined;
+	} kinds[] = {
+		{"clients = { \"192.0.2.0/24\" }", SMFIP_NOMAIL | SMFIP_NOHDRS},
+		{"users = { \"*\" }", SMFIP_NOCONNECT | SMFIP_NOHDRS},
+		{"headers = { \"Subject: x\" }", SMFIP_NOCONNECT},
+		{"senders = { \"@example.com\" }", SMFIP_NOCONNECT | SMFIP_NOMAIL | SMFIP_NOHDRS},
+	};
+	char route[256];
+	struct mta mta;
+	snprintf(route, sizeof route, "route \"r\" { relays = { \"far\" }  %s }\n", kinds[_i].condition);
+	start_with(route);
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	ck_assert_uint_eq(mta.protocol, NEVER_NEEDED | kinds[_i].declined);
+	mta_close(&mta);
+}
+END_TEST
+
+START_TEST(only_two_macros_are_asked_for)
+{
+	struct mta mta;
+	start_with("");
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	for (int place = 0; place < MTA_PLACES; place++)
+		ck_assert_str_eq(mta.macros[place], place == SMFIM_EOM       ? "i"
+						    : place == SMFIM_ENVFROM ? "{auth_authen}"
+									     : "");
+	mta_close(&mta);
+}
+END_TEST
+
+START_TEST(no_reply_is_awaited_but_for_the_end_of_message)
+{
+	struct mta mta;
+	start_with("route \"r\" { relays = { \"far\" }  clients = { \"192.0.2.1\" }  users = { \"*\" }  "
+		   "headers = { \"Subject: x\" } }\n");
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	ck_assert(mta_connect(&mta, "192.0.2.1"));
+	ck_assert(mta_mail(&mta, "<alice@example.com>", "alice"));
+	ck_assert(mta_header(&mta, "Subject", "x"));
+	ck_assert_uint_eq(mta.replies, 0);
+	struct mta_result result = mta_end(&mta, "4fXyZ1");
+	ck_assert_str_eq(tag_of(&result).routes, "r");
+	ck_assert_uint_eq(mta.replies, 0);
+	mta_close(&mta);
+}
+END_TEST
+
+START_TEST(an_old_mta_gets_nothing_that_it_did_not_offer)
+{
+	struct mta mta;
+	start_with("route \"r\" { relays = { \"far\" }  users = { \"alice\" } }\n");
+	ck_assert(mta_open(&mta, path, 2, SMFI_V2_ACTS, SMFI_V2_PROT));
+	ck_assert_uint_eq(mta.version, 2);
+	ck_assert_uint_eq(mta.actions, SMFIF_ADDHDRS);
+	ck_assert_uint_eq(mta.protocol, (NEVER_NEEDED | SMFIP_NOCONNECT | SMFIP_NOHDRS) & SMFI_V2_PROT);
+	ck_assert(!mta.macros_asked);
+	ck_assert(mta_connect(&mta, "192.0.2.1"));
+	ck_assert(mta_mail(&mta, "<alice@example.com>", "alice"));
+	ck_assert(mta_header(&mta, "Subject", "x"));
+	struct mta_result result = mta_end(&mta, "4fXyZ1");
+	ck_assert_str_eq(tag_of(&result).routes, "r");
+	ck_assert_uint_gt(mta.replies, 0);
+	mta_close(&mta);
+}
+END_TEST
+
+START_TEST(an_mta_that_skips_nothing_is_answered_at_each_step)
+{
+	struct mta mta;
+	start_with("");
+	ck_assert(mta_open(&mta, path, 6, SMFI_CURR_ACTS, SMFIP_SKIP));
+	ck_assert_uint_eq(mta.protocol, 0);
+	ck_assert(mta_connect(&mta, NULL));
+	ck_assert(mta_mail(&mta, "<alice@example.com>", NULL));
+	ck_assert(mta_header(&mta, "Subject", "x"));
+	struct mta_result result = mta_end(&mta, "4fXyZ1");
+	ck_assert_str_eq(tag_of(&result).queue_id, "4fXyZ1");
+	ck_assert_uint_eq(mta.replies, 7); /* connect, HELO, MAIL, RCPT, header, end of header, body */
+	mta_close(&mta);
+}
+END_TEST
+
+START_TEST(an_mta_that_takes_no_header_is_warned_of_once_and_its_mail_passes)
+{
+	struct mta mta;
+	start_with("");
+	for (int i = 0; i < 3; i++) {
+		ck_assert(mta_open(&mta, path, 6, SMFIF_CHGBODY, MTA_POSTFIX_PROTOCOL));
+		ck_assert_uint_eq(mta.actions, 0);
+		ck_assert(mta_mail(&mta, "<alice@example.com>", NULL));
+		struct mta_result result = mta_end(&mta, "4fXyZ1");
+		ck_assert_int_eq(result.verdict, SMFIR_CONTINUE);
+		ck_assert_uint_eq(result.actions, 0);
+		mta_close(&mta);
+	}
+	ck_assert_uint_eq(lines_count(), 1);
+	ck_assert_int_eq(lines_level(0), LOG_LEVEL_WARNING);
+	ck_assert_uint_eq(milter_counts().tagged, 0);
+}
+END_TEST
+
+/* ---- the tag ---- */
+
+START_TEST(the_tag_has_the_queue_id_and_the_time)
+{
+	struct mta mta;
+	start_with("");
+	int64_t before = clock_wall();
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	struct mta_result result = mta_end(&mta, "4fXyZ1");
+	struct tag tag = tag_of(&result);
+	ck_assert_str_eq(tag.queue_id, "4fXyZ1");
+	ck_assert_int_ge(tag.time, before);
+	ck_assert_int_le(tag.time, clock_wall());
+	ck_assert_str_eq(tag.routes, "");
+	mta_close(&mta);
+}
+END_TEST
+
+START_TEST(mail_without_a_proper_queue_id_passes_without_a_tag)
+{
+	static const char *const ids[] = {NULL,
+					  "",
+					  "a b",
+					  "4f\r\nBcc: x",
+					  "4f;r=vip",
+					  "\xff",
+					  "0123456789012345678901234567890123456789012345678901234567890123"};
+	struct mta mta;
+	start_with("");
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+		struct mta_result result = mta_end(&mta, ids[i]);
+		ck_assert_int_eq(result.verdict, SMFIR_CONTINUE);
+		ck_assert_uint_eq(result.actions, 0);
+	}
+	struct mta_result good = mta_end(&mta, "4fXyZ1");
+	ck_assert_str_eq(tag_of(&good).queue_id, "4fXyZ1");
+	ck_assert_uint_eq(lines_count(), 1);
+	ck_assert_uint_eq(milter_counts().messages, sizeof ids / sizeof *ids + 1);
+	ck_assert_uint_eq(milter_counts().tagged, 1);
+	mta_close(&mta);
+}
+END_TEST
+
+START_TEST(routes_too_many_for_a_tag_leave_the_mail_without_one)
+{
+	char routes[16384] = "";
+	struct mta mta;
+	for (int i = 0; i < 30; i++)
+		snprintf(routes + strlen(routes), sizeof routes - strlen(routes),
+			 "route \"a-name-that-is-rather-long-and-has-sixty-one-characters-in-%02d\" { relays = { "
+			 "\"far\" }  "
+			 "clients = { \"0.0.0.0/0\" } }\n",
+			 i);
+	start_with(routes);
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	ck_assert(mta_connect(&mta, "192.0.2.1"));
+	struct mta_result result = mta_end(&mta, "4fXyZ1");
+	ck_assert_int_eq(result.verdict, SMFIR_CONTINUE);
+	ck_assert_uint_eq(result.actions, 0);
+	ck_assert_uint_eq(lines_count(), 1);
+	mta_close(&mta);
+}
+END_TEST
+
+/* ---- which routes hold ---- */
+
+START_TEST(clients_are_matched_by_network)
+{
+	start_with("route \"office\" { relays = { \"far\" }  clients = { \"192.0.2.0/24\", \"2001:db8::/32\" } }\n"
+		   "route \"local\" { relays = { \"far\" }  clients = { \"127.0.0.0/8\" } }\n");
+	ck_assert_str_eq(routes_for("192.0.2.77", NULL, NULL, NULL), "office");
+	ck_assert_str_eq(routes_for("2001:db8::1", NULL, NULL, NULL), "office");
+	ck_assert_str_eq(routes_for("127.0.0.1", NULL, NULL, NULL), "local");
+	ck_assert_str_eq(routes_for("198.51.100.1", NULL, NULL, NULL), "");
+	ck_assert_str_eq(routes_for(NULL, NULL, NULL, NULL), "");
+}
+END_TEST
+
+START_TEST(users_are_matched_by_pattern_and_a_star_is_any_authenticated)
+{
+	start_with("route \"shop\" { relays = { \"far\" }  users = { \"shop-*\", \"till\" } }\n"
+		   "route \"any\" { relays = { \"far\" }  users = { \"*\" } }\n");
+	ck_assert_str_eq(routes_for(NULL, "shop-7", NULL, NULL), "shop,any");
+	ck_assert_str_eq(routes_for(NULL, "till", NULL, NULL), "shop,any");
+	ck_assert_str_eq(routes_for(NULL, "alice@example.com", NULL, NULL), "any");
+	ck_assert_str_eq(routes_for(NULL, "", NULL, NULL), "");
+	ck_assert_str_eq(routes_for(NULL, NULL, NULL, NULL), "");
+}
+END_TEST
+
+START_TEST(headers_are_matched_by_name_and_pattern)
+{
+	start_with("route \"bulk\" { relays = { \"far\" }  headers = { \"Precedence: bulk\", \"X-Campaign: *2024*\" } "
+		   "}\n");
+	ck_assert_str_eq(routes_for(NULL, NULL, "Precedence", "bulk"), "bulk");
+	ck_assert_str_eq(routes_for(NULL, NULL, "PRECEDENCE", " Bulk \t"), "bulk");
+	ck_assert_str_eq(routes_for(NULL, NULL, "X-Campaign", "spring\n\t2024,\r\n more"), "bulk");
+	ck_assert_str_eq(routes_for(NULL, NULL, "Precedence", "bulky"), "");
+	ck_assert_str_eq(routes_for(NULL, NULL, "Precedenc", "e: bulk"), "");
+	ck_assert_str_eq(routes_for(NULL, NULL, "X-Precedence", "bulk"), "");
+}
+END_TEST
+
+START_TEST(all_kinds_of_conditions_must_hold)
+{
+	start_with("route \"vip\" { relays = { \"far\" }  clients = { \"192.0.2.0/24\" }  users = { \"alice\" }  "
+		   "headers = { \"X-Class: vip\" } }\n");
+	ck_assert_str_eq(routes_for("192.0.2.1", "alice", "X-Class", "vip"), "vip");
+	ck_assert_str_eq(routes_for("198.51.100.1", "alice", "X-Class", "vip"), "");
+	ck_assert_str_eq(routes_for("192.0.2.1", "bob", "X-Class", "vip"), "");
+	ck_assert_str_eq(routes_for("192.0.2.1", "alice", "X-Class", "common"), "");
+	ck_assert_str_eq(routes_for("192.0.2.1", "alice", NULL, NULL), "");
+}
+END_TEST
+
+START_TEST(routes_by_sender_and_recipient_are_not_named)
+{
+	start_with("route \"news\" { relays = { \"far\" }  senders = { \"news@example.com\" } }\n"
+		   "route \"both\" { relays = { \"far\" }  senders = { \"@example.com\" }  users = { \"alice\" } }\n");
+	ck_assert_str_eq(routes_for(NULL, "alice", NULL, NULL), "both");
+}
+END_TEST
+
+START_TEST(a_huge_header_is_looked_at_only_so_far)
+{
+	char value[3000];
+	memset(value, 'x', sizeof value);
+	strcpy(value + sizeof value - 6, "needle" + 1);
+	start_with("route \"far-down\" { relays = { \"far\" }  headers = { \"X-Long: *eedle\" } }\n"
+		   "route \"front\" { relays = { \"far\" }  headers = { \"X-Long: xxx*\" } }\n");
+	ck_assert_str_eq(routes_for(NULL, NULL, "X-Long", value), "front");
+}
+END_TEST
+
+START_TEST(a_submission_by_sendmail_is_tagged_like_any_other)
+{
+	struct mta mta;
+	start_with("route \"local\" { relays = { \"far\" }  clients = { \"127.0.0.1\" } }\n");
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	ck_assert(mta_connect(&mta, "127.0.0.1"));
+	ck_assert(mta_mail(&mta, "alice@example.com", NULL)); /* no angle brackets */
+	struct mta_result result = mta_end(&mta, "00081A91BEF");
+	ck_assert_str_eq(tag_of(&result).routes, "local");
+	mta_close(&mta);
+}
+END_TEST
+
+/* ---- sessions ---- */
+
+START_TEST(nothing_of_one_message_sticks_to_the_next)
+{
+	struct mta mta;
+	start_with("route \"bulk\" { relays = { \"far\" }  headers = { \"Precedence: bulk\" } }\n"
+		   "route \"alice\" { relays = { \"far\" }  users = { \"alice\" } }\n");
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	ck_assert(mta_mail(&mta, "<a@example.com>", "alice"));
+	ck_assert(mta_header(&mta, "Precedence", "bulk"));
+	struct mta_result first = mta_end(&mta, "1st");
+	ck_assert_str_eq(tag_of(&first).routes, "bulk,alice");
+	ck_assert(mta_mail(&mta, "<b@example.com>", "bob"));
+	struct mta_result second = mta_end(&mta, "2nd");
+	ck_assert_str_eq(tag_of(&second).queue_id, "2nd");
+	ck_assert_str_eq(tag_of(&second).routes, "");
+	ck_assert(mta_mail(&mta, "<b@example.com>", "bob"));
+	struct mta_result third = mta_end(&mta, NULL); /* the id of the last message is not this one's */
+	ck_assert_uint_eq(third.actions, 0);
+	ck_assert_uint_eq(milter_counts().connections, 1);
+	mta_close(&mta);
+}
+END_TEST
+
+START_TEST(an_aborted_message_leaves_nothing_behind)
+{
+	struct mta mta;
+	start_with("route \"bulk\" { relays = { \"far\" }  headers = { \"Precedence: bulk\" } }\n");
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	ck_assert(mta_mail(&mta, "<a@example.com>", NULL));
+	ck_assert(mta_header(&mta, "Precedence", "bulk"));
+	mta_abort(&mta);
+	ck_assert(mta_mail(&mta, "<a@example.com>", NULL));
+	struct mta_result result = mta_end(&mta, "2nd");
+	ck_assert_str_eq(tag_of(&result).routes, "");
+	ck_assert_uint_eq(milter_counts().messages, 1);
+	mta_close(&mta);
+}
+END_TEST
+
+START_TEST(garbage_ends_only_its_own_session)
+{
+	static const char unknown_command[] = {0, 0, 0, 1, '%'};
+	static const char short_offer[] = {0, 0, 0, 3, 'O', 0, 0};
+	static const char too_long[] = {0x7f, 0x7f, 0x7f, 0x7f, 'L'};
+	static const struct {
+		const char *octets;
+		size_t length;
+	} garbage[] = {{unknown_command, sizeof unknown_command},
+		       {short_offer, sizeof short_offer},
+		       {too_long, sizeof too_long},
+		       {"GET / HTTP/1.0\r\n\r\n", 18}};
+	struct mta good, bad;
+	start_with("route \"bulk\" { relays = { \"far\" }  headers = { \"Precedence: bulk\" } }\n");
+	ck_assert(mta_open(&good, path, POSTFIX));
+	ck_assert(mta_mail(&good, "<a@example.com>", NULL));
+	ck_assert(mta_header(&good, "Precedence", "bulk"));
+	for (size_t i = 0; i < sizeof garbage / sizeof *garbage; i++) {
+		ck_assert(mta_dial(&bad, path));
+		mta_raw(&bad, garbage[i].octets, garbage[i].length);
+		ck_assert(mta_closed(&bad));
+		mta_close(&bad);
+	}
+	struct mta_result result = mta_end(&good, "4fXyZ1");
+	ck_assert_str_eq(tag_of(&result).routes, "bulk");
+	mta_close(&good);
+}
+END_TEST
+
+START_TEST(a_reload_changes_the_sessions_that_begin_after_it)
+{
+	struct mta before, after;
+	start_with("route \"old\" { relays = { \"far\" }  users = { \"*\" } }\n");
+	ck_assert(mta_open(&before, path, POSTFIX));
+	struct conf *next = conf_with("route \"new\" { relays = { \"far\" }  users = { \"*\" } }\n");
+	milter_set_conf(next);
+	conf_unref(&next);
+	conf_unref(&conf); /* only the session holds it now */
+	ck_assert(mta_open(&after, path, POSTFIX));
+	ck_assert(mta_mail(&before, "<a@example.com>", "alice"));
+	ck_assert(mta_mail(&after, "<a@example.com>", "alice"));
+	struct mta_result from_old = mta_end(&before, "1st"), from_new = mta_end(&after, "2nd");
+	ck_assert_str_eq(tag_of(&from_old).routes, "old");
+	ck_assert_str_eq(tag_of(&from_new).routes, "new");
+	mta_close(&before);
+	mta_close(&after);
+}
+END_TEST
+
+/* One of many sessions: ten messages, each with a queue id of its own. */
+static void *one_session(void *arg)
+{
+	struct mta mta;
+	intptr_t number = (intptr_t)arg, right = 0;
+	if (!mta_open(&mta, path, POSTFIX) || !mta_connect(&mta, number % 2 == 0 ? "192.0.2.1" : "198.51.100.1"))
+		return NULL;
+	for (int i = 0; i < 10; i++) {
+		char id[32];
+		struct tag tag;
+		snprintf(id, sizeof id, "%dX%d", (int)number, i);
+		if (!mta_mail(&mta, "<a@example.com>", i % 2 == 0 ? "alice" : "bob"))
+			break;
+		struct mta_result result = mta_end(&mta, id);
+		if (!tag_parse(result.value, strlen(result.value), &key, &tag) || strcmp(tag.queue_id, id) != 0)
+			break;
+		right += strcmp(tag.routes, number % 2 == 0 && i % 2 == 0 ? "both" : "") == 0;
+	}
+	mta_close(&mta);
+	return (void *)right;
+}
+
+START_TEST(fifty_sessions_at_once_get_each_its_own_tags)
+{
+	pthread_t threads[50];
+	start_with("route \"both\" { relays = { \"far\" }  clients = { \"192.0.2.0/24\" }  users = { \"alice\" } }\n");
+	for (intptr_t i = 0; i < 50; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, one_session, (void *)i), 0);
+	for (int i = 0; i < 25; i++) { /* reloads meanwhile disturb nobody */
+		milter_set_conf(conf);
+		usleep(2000);
+	}
+	for (int i = 0; i < 50; i++) {
+		void *right;
+		pthread_join(threads[i], &right);
+		ck_assert_int_eq((intptr_t)right, 10);
+	}
+	ck_assert_uint_eq(milter_counts().connections, 50);
+	ck_assert_uint_eq(milter_counts().messages, 500);
+	ck_assert_uint_eq(milter_counts().tagged, 500);
+}
+END_TEST
+
+/* ---- start and stop ---- */
+
+START_TEST(the_socket_has_its_mode)
+{
+	struct stat status;
+	settings.mode = 0620;
+	start_with("");
+	ck_assert_int_eq(stat(path, &status), 0);
+	ck_assert_uint_eq(status.st_mode & 07777, 0620);
+}
+END_TEST
+
+static int bind_socket(bool listening)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	strcpy(address.sun_path, path);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+	if (listening)
+		ck_assert_int_eq(listen(fd, 5), 0);
+	return fd;
+}
+
+START_TEST(a_stale_socket_is_replaced)
+{
+	struct mta mta;
+	close(bind_socket(true));
+	start_with("");
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	mta_close(&mta);
+}
+END_TEST
+
+START_TEST(a_live_socket_is_left_alone)
+{
+	char error[NET_ERROR_SIZE] = "";
+	struct stat before, after;
+	int fd = bind_socket(true);
+	ck_assert_int_eq(stat(path, &before), 0);
+	conf = conf_with("");
+	ck_assert(!milter_start(&settings, conf, error));
+	ck_assert_ptr_nonnull(strstr(error, path));
+	ck_assert_int_eq(stat(path, &after), 0);
+	ck_assert_uint_eq(before.st_ino, after.st_ino);
+	close(fd);
+}
+END_TEST
+
+START_TEST(an_unusable_path_is_named)
+{
+	char error[NET_ERROR_SIZE] = "";
+	snprintf(settings.endpoint.path, sizeof settings.endpoint.path, "%s/missing/milter.sock", directory);
+	conf = conf_with("");
+	ck_assert(!milter_start(&settings, conf, error));
+	ck_assert_ptr_nonnull(strstr(error, "/missing"));
+	ck_assert_ptr_nonnull(strstr(error, "No such file"));
+}
+END_TEST
+
+START_TEST(it_listens_on_inet_too)
+{
+	static const char *const hosts[] = {"127.0.0.1", "::1", "localhost"};
+	char error[NET_ERROR_SIZE];
+	settings.endpoint = (struct endpoint){.kind = ENDPOINT_INET, .port = (uint16_t)(20000 + getpid() % 20000)};
+	strcpy(settings.endpoint.host, hosts[_i]);
+	conf = conf_with("");
+	bool started = milter_start(&settings, conf, error);
+	ck_assert_msg(started, "%s", error);
+}
+END_TEST
+
+START_TEST(after_the_stop_nobody_new_comes_and_sessions_go_on)
+{
+	struct mta session, late;
+	start_with("");
+	ck_assert(mta_open(&session, path, POSTFIX));
+	milter_stop();
+	milter_stop(); /* harmless */
+	ck_assert(!mta_dial(&late, path));
+	struct mta_result result = mta_end(&session, "4fXyZ1");
+	ck_assert_str_eq(tag_of(&result).queue_id, "4fXyZ1");
+	mta_close(&session);
+	mta_close(&late);
+}
+END_TEST
+
+#ifndef __SANITIZE_THREAD__
+START_TEST(main_is_told_if_libmilter_ends_by_itself)
+{
+	sigset_t term;
+	struct mta mta;
+	start_with("");
+	ck_assert(mta_open(&mta, path, POSTFIX)); /* it has begun */
+	usleep(100 * 1000);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &term, NULL); /* so that libmilter's thread takes it */
+	kill(getpid(), SIGTERM);
+	loop_run();
+	ck_assert(atomic_load(&is_lost));
+	mta_close(&mta);
+}
+END_TEST
+#endif
+
+static atomic_int taken_by_main, taken_by_others;
+static pthread_t main_thread;
+
+static void on_term(int signal_number)
+{
+	(void)signal_number;
+	if (pthread_equal(pthread_self(), main_thread))
+		atomic_fetch_add(&taken_by_main, 1);
+	else
+		atomic_fetch_add(&taken_by_others, 1);
+}
+
+START_TEST(signals_go_to_the_main_thread_and_libmilter_goes_on)
+{
+	const struct sigaction action = {.sa_handler = on_term};
+	struct mta mta;
+	main_thread = pthread_self();
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
+	start_with("");
+	for (int i = 0; i < 50; i++) {
+		kill(getpid(), i % 2 == 0 ? SIGTERM : SIGHUP);
+		ck_assert(mta_open(&mta, path, POSTFIX));
+		mta_close(&mta);
+	}
+	ck_assert_int_eq(atomic_load(&taken_by_main), 50);
+	ck_assert_int_eq(atomic_load(&taken_by_others), 0);
+}
+END_TEST
+
+static TCase *routes_case(void)
+{
+	TCase *tcase = tcase_create("routes");
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, the_tag_has_the_queue_id_and_the_time);
+	tcase_add_test(tcase, mail_without_a_proper_queue_id_passes_without_a_tag);
+	tcase_add_test(tcase, routes_too_many_for_a_tag_leave_the_mail_without_one);
+	tcase_add_test(tcase, clients_are_matched_by_network);
+	tcase_add_test(tcase, users_are_matched_by_pattern_and_a_star_is_any_authenticated);
+	tcase_add_test(tcase, headers_are_matched_by_name_and_pattern);
+	tcase_add_test(tcase, all_kinds_of_conditions_must_hold);
+	tcase_add_test(tcase, routes_by_sender_and_recipient_are_not_named);
+	tcase_add_test(tcase, a_huge_header_is_looked_at_only_so_far);
+	tcase_add_test(tcase, a_submission_by_sendmail_is_tagged_like_any_other);
+	return tcase;
+}
+
+static TCase *sessions_case(void)
+{
+	TCase *tcase = tcase_create("sessions");
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_set_timeout(tcase, 30);
+	tcase_add_test(tcase, nothing_of_one_message_sticks_to_the_next);
+	tcase_add_test(tcase, an_aborted_message_leaves_nothing_behind);
+	tcase_add_test(tcase, garbage_ends_only_its_own_session);
+	tcase_add_test(tcase, a_reload_changes_the_sessions_that_begin_after_it);
+	tcase_add_test(tcase, fifty_sessions_at_once_get_each_its_own_tags);
+	tcase_add_test(tcase, the_socket_has_its_mode);
+	tcase_add_test(tcase, a_stale_socket_is_replaced);
+	tcase_add_test(tcase, a_live_socket_is_left_alone);
+	tcase_add_test(tcase, an_unusable_path_is_named);
+	tcase_add_loop_test(tcase, it_listens_on_inet_too, 0, 3);
+	tcase_add_test(tcase, after_the_stop_nobody_new_comes_and_sessions_go_on);
+#ifndef __SANITIZE_THREAD__ /* libmilter's threads end by pulling the mutexes from under each other */
+	tcase_add_test(tcase, main_is_told_if_libmilter_ends_by_itself);
+#endif
+	tcase_add_test(tcase, signals_go_to_the_main_thread_and_libmilter_goes_on);
+	return tcase;
+}
+
+Suite *milter_suite(void)
+{
+	Suite *suite = suite_create("milter");
+	TCase *tcase = tcase_create("negotiation");
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, only_the_end_of_message_is_asked_for_if_no_route_needs_more);
+	tcase_add_loop_test(tcase, each_kind_of_condition_asks_for_its_step, 0, 4);
+	tcase_add_test(tcase, only_two_macros_are_asked_for);
+	tcase_add_test(tcase, no_reply_is_awaited_but_for_the_end_of_message);
+	tcase_add_test(tcase, an_old_mta_gets_nothing_that_it_did_not_offer);
+	tcase_add_test(tcase, an_mta_that_skips_nothing_is_answered_at_each_step);
+	tcase_add_test(tcase, an_mta_that_takes_no_header_is_warned_of_once_and_its_mail_passes);
+	suite_add_tcase(suite, tcase);
+	suite_add_tcase(suite, routes_case());
+	suite_add_tcase(suite, sessions_case());
+	return suite;
+}
