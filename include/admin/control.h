@@ -23,11 +23,12 @@ struct listener;
 
 /* What only main knows. */
 struct control_view {
-	struct conf *conf; /* the running configuration, borrowed */
-	int64_t loaded;    /* Unix time in microseconds at which it was loaded */
-	usec_t started;    /* clock_now() at the start of the daemon */
-	const char *state; /* "running" or "stopping" */
-	bool milter_lost;  /* libmilter ended by itself: no message is tagged until a restart */
+	struct conf *conf;  /* the running configuration, borrowed */
+	struct conf *began; /* what the daemon was started with: keys that wait for a restart */
+	int64_t loaded;     /* Unix time in microseconds at which it was loaded */
+	usec_t started;     /* clock_now() at the start of the daemon */
+	const char *state;  /* "running" or "stopping" */
+	bool milter_lost;   /* libmilter ended by itself: no message is tagged until a restart */
 };
 
 /* What the verbs look at and act on. Borrowed; it outlives the control socket. */

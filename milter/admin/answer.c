@@ -252,7 +252,7 @@ static json_t *answer_status(const struct control_doors *doors, const char *argu
 	put(answer, "uptime", seconds(clock_now() - view.started));
 	put(answer, "config_path", text(view.conf->path));
 	put(answer, "config_loaded", json_real((double)view.loaded / (double)USEC_PER_SEC));
-	put(answer, "milter", text(endpoint_format(&view.conf->milter, endpoint)));
+	put(answer, "milter", text(endpoint_format(&view.began->milter, endpoint)));
 	put(answer, "milter_serves", json_boolean(!view.milter_lost));
 	json_t *lmtp = json_array();
 	for (size_t i = 0; i < view.conf->lmtp_count; i++)

@@ -99,6 +99,7 @@ bool __wrap_net_peer_credentials(int fd, uid_t *uid, gid_t *gid)
 static void look(struct control_view *out)
 {
 	*out = (struct control_view){.conf = rooms.conf,
+				     .began = rooms.conf,
 				     .loaded = 1700000000 * USEC_PER_SEC,
 				     .started = clock_now() - 90061 * USEC_PER_SEC,
 				     .state = "running",

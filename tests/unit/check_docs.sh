@@ -1,0 +1,103 @@
+#!/bin/sh
+# What the sources and the manual promise each other: pages without warnings, rooms that include only rooms to their
+# left, and every line of the log in relaypool-log(7). Run by make check.
+set -eu
+
+cd "${srcdir:-.}"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+complain()
+{
+	echo "$*"
+	failed=1
+}
+
+# ---- pages ----
+
+if command -v mandoc >/dev/null; then
+	for page in milter/*.[578]; do
+		mandoc -T lint -W warning "$page" >"$work/lint" || complain "mandoc complains: $(cat "$work/lint")"
+	done
+else
+	echo 'mandoc is not installed: the form of the pages is not checked'
+fi
+
+# ---- rooms ----
+
+# rooms ROOM ALLOWED...: what the files of a room include, of ours
+rooms()
+{
+	room=$1
+	allowed=$(echo "$*" | tr ' ' '|')
+	grep -n '^#include "' milter/"$room"/* include/"$room"/* >"$work/includes" || :
+	grep -vE ":#include \"(($allowed)/[a-z0-9_]+|relaypool|[a-z0-9_]+)\.h\"" "$work/includes" >"$work/strangers" || :
+	[ ! -s "$work/strangers" ] || complain "room $room may include only: $*" "$(cat "$work/strangers")"
+}
+
+rooms base
+rooms smtp base
+rooms relay base smtp
+rooms ingest base smtp relay
+rooms observe base smtp
+
+# ---- log lines ----
+
+# LEVEL <tab> FILE <tab> FORMAT of every call of log_*(); a format may go over several literals and lines.
+cat >"$work/formats.awk" <<'AWK'
+{ text = text $0 "\n" }
+function skip_space() { sub(/^[ \t\n]+/, "", text) }
+function literal(    out) { # at a quote; the text of adjacent literals
+	out = ""
+	while (substr(text, 1, 1) == "\"") {
+		match(text, /^"([^"\\]|\\.)*"/)
+		out = out substr(text, 2, RLENGTH - 2)
+		text = substr(text, RLENGTH + 1)
+		skip_space()
+		while (match(text, /^PRI[a-zA-Z0-9]+/)) { # its conversion begins with the % before
+			out = out "u"
+			text = substr(text, RLENGTH + 1)
+			skip_space()
+		}
+	}
+	return out
+}
+END {
+	while (match(text, /[^a-z_]log_(info|notice|warning|error|fatal)\(/)) {
+		level = substr(text, RSTART + 5, RLENGTH - 6)
+		text = substr(text, RSTART + RLENGTH)
+		skip_space()
+		if (substr(text, 1, 12) == "const char *") # its definition
+			continue
+		print level "\t" file "\t" (substr(text, 1, 1) == "\"" ? literal() : "(not a literal)")
+	}
+}
+AWK
+for source in $(find milter -name '*.c'); do
+	awk -v file="$source" -f "$work/formats.awk" "$source"
+done >"$work/formats"
+
+# The lines of the manual are ".It Li" with the whole line as one word.
+sed -n 's/^\.It Li "\(.*\)"$/\1/p' milter/relaypool-log.7 | sed 's/""/"/g; s/\\&//g; s/\\-/-/g' >"$work/lines"
+
+tab=$(printf '\t')
+: >"$work/patterns"
+while IFS="$tab" read -r level source format; do
+	case $level in
+	warning | error | fatal) format="$level: $format" ;;
+	esac
+	# A conversion may stand for anything, everything else for itself.
+	pattern=$(printf '%s\n' "$format" | sed 's/\\"/"/g; s/%%/\x01/g; s/%[-0-9.*lzhj]*[a-zA-Z]/\x02/g; s/[][\\.*^$+?(){}|]/\\&/g; s/\x02/.*/g; s/\x01/%/g')
+	printf '%s\n' "$pattern" >>"$work/patterns"
+	grep -qxE -e "$pattern" "$work/lines" || complain "$source: not in relaypool-log(7): $format"
+done <"$work/formats"
+
+# Written by the logger itself.
+echo 'warning: log: dropped=.*' >>"$work/patterns"
+while read -r line; do
+	printf '%s\n' "$line" | grep -qxE -f "$work/patterns" || complain "relaypool-log(7) has a line that nothing writes: $line"
+done <"$work/lines"
+[ -s "$work/formats" ] && [ -s "$work/lines" ] || complain 'no log lines were found'
+
+exit $failed

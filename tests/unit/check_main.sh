@@ -1,0 +1,187 @@
+#!/bin/sh
+# relaypoold's own life: start, background, readiness, lock, reload, clean and unclean ends. Runs the daemon that was just
+# built in a directory of its own, as whoever runs the test. Run by make check.
+set -eu
+
+work=$(mktemp -d)
+control=$work/run/control.sock
+conf=$work/relaypool.conf
+daemon=
+failed=0
+
+end()
+{
+	[ -z "$daemon" ] || kill -9 "$daemon" 2>/dev/null || :
+	rm -rf "$work"
+}
+trap end EXIT
+
+complain()
+{
+	echo "$*"
+	sed 's/^/    /' "$work/log"
+	failed=1
+}
+
+ctl()
+{
+	./relaypoolctl -s "$control" "$@"
+}
+
+# wait_for COMMAND...: until it is true, 20 s at most
+wait_for()
+{
+	tries=200
+	until "$@" >/dev/null 2>&1; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+
+# write_conf [LINE [LINE]]: a new file, with these lines at its end
+write_conf()
+{
+	cat >"$conf" <<-END
+		milter = "unix:$work/milter.sock"
+		lmtp = "unix:$work/lmtp.sock"
+		control = "unix:$control"
+		spool-directory = "$work/spool"
+		relay "nowhere" { host = "127.0.0.1" port = 9 tls = "none" }
+		${1-}
+		${2-}
+	END
+}
+
+start()
+{
+	./relaypoold -f -c "$conf" 2>"$work/log" &
+	daemon=$!
+	wait_for ctl version || complain 'it does not start'
+}
+
+# stop SIGNAL: the exit code goes to $code
+stop()
+{
+	code=0
+	kill "-$1" "$daemon"
+	wait "$daemon" || code=$?
+	daemon=
+}
+
+said()
+{
+	grep -q -- "$1" "$work/log" || complain "the log does not say: $1"
+}
+
+: >"$work/log"
+
+# ---- the command line ----
+
+write_conf
+./relaypoold -t -c "$conf" >/dev/null || complain '-t refuses a valid configuration'
+write_conf 'nonsense = 1'
+./relaypoold -t -c "$conf" 2>"$work/log" && complain '-t takes a configuration that is not valid'
+said 'relaypool.conf:6: unknown key nonsense'
+./relaypoold -f -c "$conf" 2>"$work/log" && complain 'it starts with a configuration that is not valid'
+said 'fatal: .*relaypool.conf:6: unknown key nonsense'
+code=0
+./relaypoold -x 2>/dev/null || code=$?
+[ $code = 2 ] || complain "a wrong option has exit code $code"
+
+# ---- start, and a clean end ----
+
+write_conf
+start
+said 'start: version=.*, relays=1, routes=1, unclean=no'
+[ -S "$work/lmtp.sock" ] && [ -S "$work/milter.sock" ] || complain 'a socket is missing'
+[ "$(stat -c %a "$work/spool")" = 700 ] || complain 'the spool directory is open to others'
+[ -e "$work/run/flush" ] || complain 'no flush was requested after the start'
+
+./relaypoold -f -c "$conf" 2>"$work/second" && complain 'a second daemon starts'
+grep -q 'another relaypoold runs' "$work/second" || complain "the second daemon says: $(cat "$work/second")"
+ctl status >/dev/null || complain 'the second daemon has disturbed the first'
+
+stop TERM
+[ $code = 0 ] || complain "SIGTERM ends with $code"
+said 'stop: version=.*, drained=yes'
+for file in lmtp.sock milter.sock run/control.sock spool/running; do
+	[ ! -e "$work/$file" ] || complain "$file is left behind"
+done
+
+# ---- an unclean end ----
+
+start
+said 'unclean=no'
+stop KILL
+start
+said 'unclean=yes'
+
+# ---- reload ----
+
+write_conf 'deadline = 500'
+kill -HUP "$daemon"
+wait_for grep -q 'reload: path=' "$work/log" || complain 'SIGHUP does not reload'
+ctl config | grep -qx 'deadline = 500' || complain 'a reload does not change the configuration'
+write_conf 'deadline = never'
+kill -HUP "$daemon"
+wait_for grep -q 'error: reload: the running configuration stays' "$work/log" || complain 'a bad reload is not logged'
+ctl config | grep -qx 'deadline = 500' || complain 'a bad reload changes the configuration'
+code=0
+ctl reload 2>"$work/answer" || code=$?
+[ $code = 1 ] && grep -q 'relaypool.conf:6' "$work/answer" || complain "a bad reload answers $code, $(cat "$work/answer")"
+write_conf
+sed -i 's/milter.sock/elsewhere.sock/' "$conf"
+for time in first second; do
+	ctl reload | grep -q 'needs a restart to take effect: milter' ||
+		complain "the $time time nobody is told that milter needs a restart"
+done
+ctl status | grep -q "unix:$work/milter.sock" || complain 'status shows a milter socket that is not there'
+stop INT
+[ $code = 0 ] || complain "SIGINT ends with $code"
+
+# ---- privileges ----
+
+if [ "$(id -u)" = 0 ]; then
+	rm -rf "$work/spool" "$work/run"
+	chmod 755 "$work"
+	write_conf 'user = "nobody"'
+	start
+	! grep -E '^(Uid|Gid|Groups):' /proc/"$daemon"/status | grep -qw 0 || complain 'the daemon is still root'
+	for file in run run/control.sock lmtp.sock milter.sock spool spool/tag.key; do
+		[ "$(stat -c %U "$work/$file")" = nobody ] || complain "$file does not belong to the daemon's user"
+	done
+	write_conf 'user = "nobody"' 'socket-mode = "0600"'
+	ctl reload >/dev/null || complain 'without root it cannot reload'
+	[ "$(stat -c %a "$work/lmtp.sock")" = 600 ] || complain 'without root it cannot change the mode of its socket'
+	stop TERM
+	[ $code = 0 ] || complain "without root it ends with $code"
+fi
+
+# ---- background ----
+
+rm -rf "$work/spool" "$work/run"
+write_conf
+sed -i 's/lmtp.sock/missing\/lmtp.sock/' "$conf"
+./relaypoold -c "$conf" 2>"$work/log" && complain 'it goes to the background without its sockets'
+said "$work/missing"
+[ ! -e "$work/spool/running" ] || complain 'a start that failed looks like an unclean end'
+write_conf
+./relaypoold -c "$conf" || complain 'it does not go to the background'
+daemon=$(cat "$work/spool/running")
+ctl status >/dev/null || complain 'the command ended before the daemon was ready'
+[ "$(readlink /proc/"$daemon"/cwd)" = / ] || complain 'the daemon holds a directory'
+kill -TERM "$daemon"
+wait_for test ! -e "$work/spool/running" || complain 'the daemon in the background does not end'
+daemon=
+
+# ---- a service manager ----
+
+NOTIFY_SOCKET=$work/nobody ./relaypoold -c "$conf" 2>"$work/log" &
+daemon=$!
+wait_for ctl version || complain 'it does not start below a service manager'
+[ "$(cat "$work/spool/running")" = "$daemon" ] || complain 'it leaves its service manager'
+stop TERM
+[ $code = 0 ] || complain "below a service manager it ends with $code"
+
+exit $failed
