@@ -101,7 +101,7 @@ START_TEST(many_mechanisms_are_bounded)
 	struct capabilities caps;
 
 	for (int i = 0; i < 150; i++) {
-		char name[16];
+		char name[24];
 
 		snprintf(name, sizeof(name), " MECH-%d", i);
 		strcat(text, name);
