@@ -40,11 +40,6 @@ enum disposition {
 /* May mark the transaction `plain`, `doubted`, and count the loss. */
 enum disposition trouble_transaction(struct transaction *transaction, enum transaction_end end);
 
-/*
- * Whether recipient `i` of a transaction that is DISPOSE_DEFER has its own verdict all the same: the relay refused it,
- * and the exchange was in order as far as the end of data.
- */
-bool trouble_refused_before(const struct transaction *transaction, enum transaction_end end, size_t i);
 /* The verdict of a transaction that is DISPOSE_DEFER after `end`. The caller's. */
 struct reply *trouble_defer(const struct transaction *transaction, enum transaction_end end, const char *relay);
 

@@ -95,16 +95,6 @@ static void settle_all(struct transaction *t, struct reply *reply)
 	free(verdicts);
 }
 
-/* One local reply for all whom the relay did not refuse before the transaction was lost. */
-static void settle_lost(struct transaction *t, enum transaction_end end, struct reply *reply)
-{
-	struct reply **verdicts = mem_array(t->recipient_count, sizeof(struct reply *));
-	for (size_t i = 0; i < t->recipient_count; i++)
-		verdicts[i] = trouble_refused_before(t, end, i) ? t->rcpt_replies[i] : reply;
-	settle(t, verdicts);
-	free(verdicts);
-}
-
 static void drop(struct transaction *t)
 {
 	list_remove(&t->sibling);
@@ -306,8 +296,7 @@ void delivery_back(struct transaction *t, enum transaction_end end)
 		break;
 	case DISPOSE_DEFER:
 		reply = trouble_defer(t, end, t->pool->relay->name);
-		settle_lost(t, end, reply);
-		drop(t);
+		give_up(t, reply);
 		reply_unref(&reply);
 		break;
 	case DISPOSE_REPLAY:

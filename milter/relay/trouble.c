@@ -20,6 +20,14 @@ static bool follows_from_refusal(enum command_kind kind, const struct transactio
 	return kind == COMMAND_DATA && transaction_accepted(t) == 0;
 }
 
+static bool some_refused_for_good(const struct transaction *t)
+{
+	for (size_t i = 0; i < t->recipient_count; i++)
+		if (t->rcpt_replies[i] != NULL && t->rcpt_replies[i]->code >= 500)
+			return true;
+	return false;
+}
+
 static enum reply_worth worth_in_transaction(enum command_kind kind, const struct reply *reply,
 					     const struct transaction *t)
 {
@@ -36,10 +44,10 @@ static enum reply_worth worth_in_transaction(enum command_kind kind, const struc
 	if (t->pipelined && (reply->code == 500 || reply->code == 503))
 		return WORTH_CONFUSED;
 	/*
-	 * DATA refused for good while recipients were accepted: one reply too many before it would look the same and
-	 * would bounce what the relay takes. Asked once more, command by command.
+	 * DATA refused while recipients were accepted: one reply too many before it would look the same and would
+	 * bounce what the relay takes. If anything would bounce by it, it is asked once more, command by command.
 	 */
-	if (t->pipelined && kind == COMMAND_DATA && reply->code >= 500)
+	if (t->pipelined && kind == COMMAND_DATA && (reply->code >= 500 || some_refused_for_good(t)))
 		return WORTH_CONFUSED;
 	return WORTH_REFUSAL;
 }
@@ -90,11 +98,6 @@ enum disposition trouble_transaction(struct transaction *t, enum transaction_end
 	if (!t->stale)
 		t->losses++;
 	return t->losses >= TROUBLE_LOSSES_MAX ? DISPOSE_DEFER : DISPOSE_REPLAY;
-}
-
-bool trouble_refused_before(const struct transaction *t, enum transaction_end end, size_t i)
-{
-	return end == END_UNKNOWN && t->rcpt_replies[i] != NULL && negative(t->rcpt_replies[i]);
 }
 
 struct reply *trouble_defer(const struct transaction *t, enum transaction_end end, const char *relay)

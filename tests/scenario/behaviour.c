@@ -383,11 +383,80 @@ static const struct rule *find_rule(struct relay_connection *c)
 		if (rule->pipelined && evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
 			continue;
 		rule->seen++;
-		if (found == NULL && rule->seen >= rule->from && rule->seen <= rule->to)
+		if (found == NULL && rule->seen >= rule->from && rule->seen <= rule->to &&
+		    (rule->every < 2 || (rule->seen - rule->from) % rule->every == 0))
 			found = rule;
 	}
 	return found;
 }
+
+/* ---- chaos ---- */
+
+#define SAY(words)                                                                       \
+	{                                                                                \
+		.kind = ACTION_SAY, .text = (char *)(words), .length = sizeof(words) - 1 \
+	}
+#define RAW(words)                                                                       \
+	{                                                                                \
+		.kind = ACTION_RAW, .text = (char *)(words), .length = sizeof(words) - 1 \
+	}
+#define WAIT(seconds)                                                \
+	{                                                            \
+		.kind = ACTION_WAIT, .delay = (seconds)*USEC_PER_SEC \
+	}
+
+/* What may happen at any step; a message is accepted only by `default` and `accept`. No 5xx: nothing may bounce. */
+static const struct mishap {
+	size_t count;
+	struct action actions[3];
+} mishaps[] = {
+	{1, {{.kind = ACTION_RESET}}},
+	{1, {{.kind = ACTION_CLOSE}}},
+	{1, {{.kind = ACTION_SILENT}}},
+	{2, {{.kind = ACTION_ACCEPT}, {.kind = ACTION_RESET}}},
+	{2, {{.kind = ACTION_ACCEPT}, {.kind = ACTION_SILENT}}},
+	{2, {{.kind = ACTION_DEFAULT}, {.kind = ACTION_CLOSE}}},
+	{2, {{.kind = ACTION_DEFAULT}, {.kind = ACTION_RESET}}},
+	{2, {SAY("421 4.3.2 Closing"), {.kind = ACTION_CLOSE}}},
+	{1, {SAY("421 4.3.2 Closing")}},
+	{1, {SAY("451 4.3.0 Not now")}},
+	{1, {SAY("what?")}},
+	{2, {SAY("354 Go ahead"), {.kind = ACTION_CLOSE}}},
+	{2, {RAW("25"), {.kind = ACTION_CLOSE}}},
+	{2, {{.kind = ACTION_DEFAULT}, SAY("250 2.0.0 again")}},
+	{2, {{.kind = ACTION_DEFAULT}, SAY("354 again")}},
+	{2, {{.kind = ACTION_DEFAULT}, SAY("451 4.3.0 again")}},
+	{2, {{.kind = ACTION_DEFAULT}, SAY("550 5.7.1 again")}},
+	{2, {{.kind = ACTION_DEFAULT}, SAY("503 5.5.1 again")}},
+	{2, {WAIT(3), {.kind = ACTION_DEFAULT}}},
+	{3, {WAIT(40), {.kind = ACTION_DEFAULT}, {.kind = ACTION_CLOSE}}},
+};
+#define MISHAPS_WITHOUT_WORDS 3 /* the first ones */
+#define MISHAPS (sizeof(mishaps) / sizeof(mishaps[0]))
+
+/* Marsaglia's xorshift: the same seed gives the same scenario. */
+static uint32_t next_random(uint32_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return *state;
+}
+
+/* One step in eight of a transaction, one in thirty of a set-up. */
+static const struct mishap *find_mishap(struct relay_connection *c)
+{
+	uint32_t *state = &c->relay->chaos;
+
+	if (*state == 0 || c->step == STEP_CONNECT || c->step == STEP_TLS || c->step == STEP_EOF)
+		return NULL;
+	if (next_random(state) % (c->step >= STEP_MAIL && c->step <= STEP_RSET ? 8 : 30) != 0)
+		return NULL;
+	/* What is said while a body is on its way is the reply to its end, for all that a client can see. */
+	return &mishaps[next_random(state) % (c->step == STEP_BODY ? MISHAPS_WITHOUT_WORDS : MISHAPS)];
+}
+
+/* ---- actions ---- */
 
 static void say_long(struct relay_connection *c, const struct action *action)
 {
@@ -418,6 +487,7 @@ static void carry_out(struct relay_connection *c, const struct action *action)
 		break;
 	case ACTION_SAY:
 	case ACTION_RAW:
+		c->slipped = c->slipped || (action->kind == ACTION_SAY && c->first_code != 0);
 		say(c, action->text, action->length, action->kind == ACTION_SAY);
 		break;
 	case ACTION_LONG:
@@ -513,16 +583,20 @@ void behaviour_do(struct relay_connection *c, const struct action *actions, size
 
 void behaviour_step(struct relay_connection *c, enum step step, char *command)
 {
+	const struct mishap *mishap;
 	const struct rule *rule;
 
 	free(c->command);
 	c->command = command;
 	c->step = step;
 	rule = find_rule(c);
-	if (rule == NULL)
-		behaviour_do(c, &default_action, 1);
-	else
+	mishap = rule == NULL ? find_mishap(c) : NULL;
+	if (rule != NULL)
 		behaviour_do(c, rule->actions, rule->count);
+	else if (mishap != NULL)
+		behaviour_do(c, mishap->actions, mishap->count);
+	else
+		behaviour_do(c, &default_action, 1);
 }
 
 /* ---- what the client says ---- */
@@ -570,7 +644,7 @@ static void check_extensions(struct relay_connection *c, const char *line, size_
 /* RFC 2920 §3.1: what may follow at once, and behind what nothing may. */
 static void check_pipelining(struct relay_connection *c, enum step step, const char *line)
 {
-	if (evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
+	if (evbuffer_get_length(bufferevent_get_input(c->bev)) == 0 || c->slipped)
 		return;
 	if (!announced(c, "PIPELINING"))
 		relay_complain(c, "sent on behind \"%s\" though PIPELINING was not announced", line);
@@ -690,7 +764,7 @@ static bool ignore(struct relay_connection *c)
 	struct evbuffer *input = bufferevent_get_input(c->bev);
 	size_t length = evbuffer_get_length(input);
 
-	if (length > 0 && c->step == STEP_DATA && c->first_code == 0)
+	if (length > 0 && c->step == STEP_DATA && c->first_code == 0 && !c->slipped)
 		relay_complain(c, "sent %zu octets after DATA without 354", length);
 	evbuffer_drain(input, length);
 	return false;

@@ -289,6 +289,26 @@ static bool expect_verdict(struct words *words, struct letter *letter, const cha
 	return any || world_fail(words->world, "%s has no recipient %s", letter->name, address);
 }
 
+/* expect m1 unbounced: any verdict but that; expect m1 refused: any but sent */
+static bool expect_not(struct words *words, struct letter *letter, const char *address, enum status status)
+{
+	const struct message *message = letter->message;
+
+	for (size_t i = 0; i < message->recipient_count; i++) {
+		const struct recipient *recipient = &message->recipients[i];
+
+		if (address != NULL && strcmp(address, recipient->address) != 0)
+			continue;
+		letter->outcomes[i].expected = true;
+		if (recipient->verdict == NULL)
+			world_fail(words->world, "%s to %s has no verdict yet", letter->name, recipient->address);
+		else if (reply_status_of(recipient->verdict) == status)
+			world_fail(words->world, "%s to %s is %s: %d %s", letter->name, recipient->address,
+				   status_names[status], recipient->verdict->code, recipient->verdict->text);
+	}
+	return take_end(words);
+}
+
 static bool expect_waiting(struct words *words, struct letter *letter)
 {
 	letter->may_wait = true;
@@ -342,6 +362,10 @@ static bool expect_letter(const char *name, void *arg)
 	letter->may_wait = false;
 	if (strcmp(what, "waits") == 0)
 		return expect_waiting(&words, letter);
+	if (strcmp(what, "unbounced") == 0)
+		return expect_not(&words, letter, address, STATUS_BOUNCED);
+	if (strcmp(what, "refused") == 0)
+		return expect_not(&words, letter, address, STATUS_SENT);
 	if (strcmp(what, "after") == 0)
 		return expect_time(&words, letter);
 	if (strcmp(what, "accepted") == 0)

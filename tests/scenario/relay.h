@@ -65,6 +65,7 @@ struct rule {
 	struct list node; /* relay.rules */
 	enum step step;
 	unsigned from, to;
+	unsigned every;      /* from the from-th on only each such one; 0, 1: all */
 	unsigned connection; /* 0: on any */
 	bool pipelined;      /* only if more has come behind the command */
 	char *with;          /* the command holds this text; NULL: any */
@@ -141,6 +142,7 @@ struct relay_connection {
 	struct accepted *open; /* the transaction; NULL: none since the last end of data, RSET, EHLO */
 	bool untidy;           /* something was refused since: RSET is in order */
 	bool body_begun;
+	bool slipped; /* it has said more than it was asked: the client may take one reply for another */
 	struct evbuffer *body;
 };
 
@@ -157,6 +159,7 @@ struct scripted_relay {
 	int fill[FILL_COUNT]; /* sockets that take all places of the listen queue, while it is a black hole; -1 */
 
 	enum pace pace;
+	uint32_t chaos; /* seed, then state: now and then it deviates at random; 0: never */
 	enum certificate certificate;
 	bool implicit_tls;
 	bool starttls;  /* announce it */

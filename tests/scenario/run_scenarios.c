@@ -18,12 +18,13 @@
  *   server a: …                  how the scripted relay is: offers="PIPELINING,SIZE 1000" (EHLO keywords instead of the
  *                                usual ones), without=PIPELINING,DSN, username=…, password=… (what it takes),
  *                                certificate=good|wrong-name|expired|unknown, pace=joined|lines|octets (what goes
- *                                into one packet), window=65536 (receive buffer)
+ *                                into one packet), window=65536 (receive buffer), chaos=SEED (now and then, at any
+ *                                step, something of a list of mishaps; none is a refusal)
  *
  * What a relay does:
- *   at [a] STEP [N | N..M | every] [conn=N] [with=TEXT] [pipelined]: ACTION; ACTION …
- *                                at that step, the first time or the N-th time that it fits, counted over all
- *                                connections; `with`: only commands with this text; `pipelined`: only if more has
+ *   at [a] STEP [N | N..M | every | every=N] [conn=N] [with=TEXT] [pipelined]: ACTION; ACTION …
+ *                                at that step, the first time or the N-th time that it fits (every=3: the first,
+ *                                the fourth …), counted over all connections; `with`: only commands with this text; `pipelined`: only if more has
  *                                come behind it
  *     STEP                       connect banner ehlo starttls tls auth auth-line mail rcpt data body end rset quit
  *                                unknown eof (body: its first octets came; end: the end of data; eof: the client closed)
@@ -44,6 +45,7 @@
  *
  * What must have happened so far (a figure N may be N..M or N..):
  *   expect m1 [to=X] sent | deferred | bounced [CODE] [X.Y.Z] [ambiguous] ["words" …]
+ *   expect m1 [to=X] unbounced | refused   any verdict but bounced, but sent
  *   expect m1 waits              no recipient has a verdict
  *   expect m1 after 5s..6s       from `send` to the last verdict
  *   expect m1 accepted N         by all relays together

@@ -184,6 +184,8 @@ static bool set_server(struct scripted_relay *relay, const struct word *word)
 		replace(&relay->username, value);
 	else if ((value = value_of(word, "window")) != NULL)
 		relay->window = (unsigned)atoi(value);
+	else if ((value = value_of(word, "chaos")) != NULL)
+		relay->chaos = (uint32_t)atoi(value);
 	else if ((value = value_of(word, "pace")) != NULL && read_enum(value, pace_names, PACES, &number))
 		relay->pace = number;
 	else if ((value = value_of(word, "certificate")) != NULL &&
@@ -257,7 +259,7 @@ static bool read_actions(struct world *w, const struct line *line, size_t index,
 	return world_fail(w, "an action is missing");
 }
 
-/* "STEP [N | N..M | every] [conn=N] [with=TEXT] [pipelined]" up to the colon. */
+/* "STEP [N | N..M | every | every=N] [conn=N] [with=TEXT] [pipelined]" up to the colon. */
 static bool read_when(struct world *w, const struct line *line, size_t *index, struct rule *rule)
 {
 	struct range range;
@@ -272,6 +274,9 @@ static bool read_when(struct world *w, const struct line *line, size_t *index, s
 
 		if (strcmp(word->text, "every") == 0) {
 			rule->to = ~0u;
+		} else if (value_of(word, "every") != NULL) {
+			rule->to = ~0u;
+			rule->every = (unsigned)atoi(value_of(word, "every"));
 		} else if (strcmp(word->text, "pipelined") == 0) {
 			rule->pipelined = true;
 		} else if (value_of(word, "conn") != NULL) {

@@ -21,9 +21,8 @@
 
 /* Scripted time that no scenario takes; a run that needs more does not come to an end. */
 #define RUN_LIMIT (3 * 3600 * USEC_PER_SEC)
-/* Rounds of the loop without any activity after which nothing more is on its way, and the pause between them. */
-#define QUIET_ROUNDS 3
-#define QUIET_PAUSE 30
+/* Before time moves, real microseconds for what the kernel may still have on its way. */
+#define KERNEL_PAUSE 20
 
 const char *const event_names[EVENT_KINDS] = {"outcome", "opened", "closed", "failed", "replayed", "down", "up"};
 
@@ -393,23 +392,22 @@ void world_stop_router(struct world *w)
 /* Lets everything happen that needs no time to pass. */
 void world_settle(struct world *w)
 {
-	unsigned quiet = 0;
+	unsigned long before;
 
-	while (quiet < QUIET_ROUNDS) {
-		unsigned long before = w->activity;
-
+	do {
+		before = w->activity;
 		loop_settle();
-		quiet = w->activity == before ? quiet + 1 : 0;
-		if (quiet > 0 && quiet < QUIET_ROUNDS)
-			usleep(QUIET_PAUSE);
-	}
+	} while (w->activity != before);
 }
 
 /* To the next timer, but not beyond `limit`. False if there is none by then. */
 static bool jump(struct world *w, usec_t limit)
 {
-	usec_t due = clock_next_due();
+	usec_t due;
 
+	usleep(KERNEL_PAUSE);
+	world_settle(w);
+	due = clock_next_due();
 	if (due == -1 || due > limit)
 		return false;
 	clock_fake_advance(due > clock_now() ? due - clock_now() : 0);

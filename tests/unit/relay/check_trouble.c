@@ -92,11 +92,21 @@ END_TEST
 START_TEST(data_refused_for_good_is_asked_again_in_plain)
 {
 	t->pipelined = true;
-	exchange("250 Ok", "250 Ok", "550 no");
+	exchange("250 Ok", "250 Ok", "450 later");
 	ck_assert_int_eq(worth(COMMAND_DATA, "554 5.7.1 no"), WORTH_CONFUSED);
 	ck_assert_int_eq(worth(COMMAND_DATA, "451 4.3.0 later"), WORTH_REFUSAL);
 	t->plain = true;
 	ck_assert_int_eq(worth(COMMAND_DATA, "554 5.7.1 no"), WORTH_REFUSAL);
+}
+END_TEST
+
+START_TEST(data_deferred_is_asked_again_where_a_recipient_would_bounce)
+{
+	t->pipelined = true;
+	exchange("250 Ok", "250 Ok", "550 no");
+	ck_assert_int_eq(worth(COMMAND_DATA, "451 4.3.0 later"), WORTH_CONFUSED);
+	t->plain = true;
+	ck_assert_int_eq(worth(COMMAND_DATA, "451 4.3.0 later"), WORTH_REFUSAL);
 }
 END_TEST
 
@@ -232,6 +242,7 @@ Suite *trouble_suite(void)
 	tcase_add_test(tests, an_accepted_recipient_of_a_refused_sender_is_confusion);
 	tcase_add_test(tests, complaints_about_pipelining_are_never_verdicts);
 	tcase_add_test(tests, data_refused_for_good_is_asked_again_in_plain);
+	tcase_add_test(tests, data_deferred_is_asked_again_where_a_recipient_would_bounce);
 	tcase_add_test(tests, data_without_recipients_is_refused_naturally);
 	tcase_add_test(tests, the_first_command_of_a_reused_connection_tells_of_staleness);
 	tcase_add_test(tests, what_is_lost_before_the_end_of_data_is_replayed);
