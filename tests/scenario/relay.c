@@ -11,11 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
+
+#include <linux/sockios.h>
 
 #include "base/loop.h"
 #include "base/mem.h"
 #include "relay.h"
+
+#define FD_MAX 256 /* no scenario has more descriptors */
 
 const char *const pace_names[PACES] = {"joined", "lines", "octets"};
 
@@ -360,6 +365,39 @@ unsigned scripted_relay_open(const struct scripted_relay *relay)
 			count++;
 	}
 	return count;
+}
+
+/* The other end of a connection, which is in this process too: the socket bound to our peer's port. -1 if it is not. */
+static int client_socket(const struct relay_connection *c)
+{
+	struct sockaddr_in peer, address;
+	socklen_t length = sizeof(peer);
+
+	if (getpeername(bufferevent_getfd(c->bev), (struct sockaddr *)&peer, &length) == -1)
+		return -1;
+	for (int fd = 0; fd < FD_MAX; fd++) {
+		length = sizeof(address);
+		if (getsockname(fd, (struct sockaddr *)&address, &length) == 0 && address.sin_family == AF_INET &&
+		    address.sin_port == peer.sin_port)
+			return fd;
+	}
+	return -1;
+}
+
+bool scripted_relay_body_coming(const struct scripted_relay *relay)
+{
+	LIST_EACH (node, next, &relay->connections) {
+		const struct relay_connection *c = LIST_ENTRY_OF(node, struct relay_connection, node);
+		int unsent = 0;
+		int fd;
+
+		if (c->bev == NULL || c->mode != MODE_BODY || !(bufferevent_get_enabled(c->bev) & EV_READ))
+			continue;
+		fd = client_socket(c);
+		if (fd != -1 && ioctl(fd, SIOCOUTQNSD, &unsent) == 0 && unsent > 0)
+			return true;
+	}
+	return false;
 }
 
 /* ---- the end ---- */

@@ -202,6 +202,12 @@ unsigned scripted_relay_sockets(const struct scripted_relay *relay);
 /* Those that the client has not closed and that have not been closed here. */
 unsigned scripted_relay_open(const struct scripted_relay *relay);
 
+/*
+ * A body is being read, and part of it waits in the kernel for room here: it comes, but in real time, so that scripted
+ * time must not move meanwhile.
+ */
+bool scripted_relay_body_coming(const struct scripted_relay *relay);
+
 /* ---- relay.c for behaviour.c ---- */
 
 void relay_write(struct relay_connection *c, const char *data, size_t length);

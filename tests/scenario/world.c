@@ -23,6 +23,8 @@
 #define RUN_LIMIT (3 * 3600 * USEC_PER_SEC)
 /* Before time moves, real microseconds for what the kernel may still have on its way. */
 #define KERNEL_PAUSE 20
+/* Real milliseconds after which a body that is on its way has come. */
+#define KERNEL_TURNS 2000
 
 const char *const event_names[EVENT_KINDS] = {"outcome", "opened", "closed", "failed", "replayed", "down", "up"};
 
@@ -400,6 +402,15 @@ void world_settle(struct world *w)
 	} while (w->activity != before);
 }
 
+static bool body_coming(const struct world *w)
+{
+	for (size_t i = 0; i < RELAYS_MAX; i++) {
+		if (scripted_relay_body_coming(w->relays[i]))
+			return true;
+	}
+	return false;
+}
+
 /* To the next timer, but not beyond `limit`. False if there is none by then. */
 static bool jump(struct world *w, usec_t limit)
 {
@@ -407,6 +418,10 @@ static bool jump(struct world *w, usec_t limit)
 
 	usleep(KERNEL_PAUSE);
 	world_settle(w);
+	for (unsigned i = 0; i < KERNEL_TURNS && body_coming(w); i++) {
+		usleep(1000);
+		world_settle(w);
+	}
 	due = clock_next_due();
 	if (due == -1 || due > limit)
 		return false;
