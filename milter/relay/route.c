@@ -13,8 +13,10 @@
 #include "relay/delivery.h"
 #include "relay/pool.h"
 #include "smtp/reply.h"
+#include "smtp/tag.h"
 
 #define TICK (USEC_PER_SEC / 4)
+#define TAG_ROOM (sizeof(TAG_HEADER) + TAG_VALUE_MAX)
 
 struct router {
 	struct delivery_router base; /* first: pools and deliveries get to it */
@@ -149,6 +151,8 @@ void router_offer(const struct router *router, struct capabilities *out)
 	for (size_t i = 0; i < count; i++)
 		known[i] = announced_get(router->announced, router->conf->relays[i].name);
 	capabilities_mirror(known, count, out);
+	if (out->size > 0) /* the MTA counts the tag, which the relay never sees */
+		out->size += TAG_ROOM;
 	free(known);
 }
 
