@@ -30,10 +30,10 @@ bool milter_start(const struct milter_settings *settings, struct conf *conf, cha
 /* The snapshot for SMTP sessions that begin from now on; those under way keep theirs. From any thread. */
 void milter_set_conf(struct conf *conf);
 /*
- * From now on nobody new finds the socket, and the end of libmilter is no news. Its threads go on and serve the sessions
- * under way until the process ends: nothing else can end them well. So this comes right before exit(3), and main must
- * have begun with OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL): exit(3) must not take OpenSSL down under a tag that
- * is being made. Harmless if nothing was started.
+ * From now on nobody new finds the socket, and the end of libmilter is no news. Its threads go on and serve the
+ * sessions under way until the process ends: nothing else can end them well. So this comes right before exit(3), and
+ * main must have begun with OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL): exit(3) must not take OpenSSL down under
+ * a tag that is being made. Harmless if nothing was started.
  */
 void milter_stop(void);
 

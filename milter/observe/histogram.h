@@ -1,6 +1,6 @@
 /*
- * How long something took, kept in bounded memory: 128 classes for each power of two, so a quantile is within half a per
- * cent of what was seen. Used by stats.
+ * How long something took, kept in bounded memory: 128 classes for each power of two, so a quantile is within half
+ * a per cent of what was seen. Used by stats.
  */
 #ifndef OBSERVE_HISTOGRAM_H
 #define OBSERVE_HISTOGRAM_H

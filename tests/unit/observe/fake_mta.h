@@ -40,7 +40,10 @@ bool mta_dial(struct mta *mta, const char *path);
 bool mta_open(struct mta *mta, const char *path, uint32_t version, uint32_t actions, uint32_t protocol);
 void mta_close(struct mta *mta);
 
-/* Each sends its step, with macros, if the milter wants it, and awaits a reply if it gives one. False: 'c' did not come. */
+/*
+ * Each sends its step, with macros, if the milter wants it, and awaits a reply if it gives one. False: the reply was
+ * not to continue.
+ */
 bool mta_connect(struct mta *mta, const char *address); /* NULL: not known */
 bool mta_mail(struct mta *mta, const char *sender, const char *user);
 bool mta_header(struct mta *mta, const char *name, const char *value);
