@@ -4,7 +4,7 @@
  */
 #include <config.h>
 
-#include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -584,11 +584,22 @@ START_TEST(an_unusable_path_is_named)
 }
 END_TEST
 
+static uint16_t free_port(void)
+{
+	struct sockaddr_in6 address = {.sin6_family = AF_INET6}; /* both families */
+	socklen_t length = sizeof address;
+	int fd = socket(AF_INET6, SOCK_STREAM, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, length), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+	close(fd);
+	return ntohs(address.sin6_port);
+}
+
 START_TEST(it_listens_on_inet_too)
 {
 	static const char *const hosts[] = {"127.0.0.1", "::1", "localhost"};
 	char error[NET_ERROR_SIZE];
-	settings.endpoint = (struct endpoint){.kind = ENDPOINT_INET, .port = (uint16_t)(20000 + getpid() % 20000)};
+	settings.endpoint = (struct endpoint){.kind = ENDPOINT_INET, .port = free_port()};
 	strcpy(settings.endpoint.host, hosts[_i]);
 	conf = conf_with("");
 	bool started = milter_start(&settings, conf, error);
