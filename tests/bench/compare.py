@@ -8,7 +8,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../integration"))
-from lib import build, daemon, front, rate, sandbox, settings  # noqa: E402
+from lib import build, daemon, front, rate, sandbox  # noqa: E402
 from lib.link import Link  # noqa: E402
 from lib.relay import RelayPostfix  # noqa: E402
 
@@ -71,26 +71,13 @@ def report(alone, pooled, log, options):
         print(f"  {line}")
 
 
-def prepare():
-    """Builds, unless RELAYPOOL_BUILD says where that was done."""
-    if "RELAYPOOL_BUILD" in os.environ:
-        return
-    print("Building relaypool…", flush=True)
-    source, settings.BUILD = settings.work("source"), settings.work("build")
-    try:
-        build.copy_source(source)
-        build.build(source, settings.BUILD, ["relaypoold", "relaypoolctl", "tests/tools/link"])
-    except build.Failed as error:
-        sys.exit(str(error))
-
-
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("-n", "--messages", type=int, default=300)
     options.add_argument("-r", "--rtt", type=float, default=100, metavar="MS", help="round trip in milliseconds")
     options = options.parse_args()
     sandbox.enter()
-    prepare()
+    build.prepare(["relaypoold", "relaypoolctl", "tests/tools/link"])
     print("Starting a relay (Postfix smtpd) behind a long link…", flush=True)
     link = Link(options.rtt)
     relay = RelayPostfix(link).start()

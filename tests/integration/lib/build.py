@@ -2,6 +2,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 from . import settings
 
@@ -32,3 +33,16 @@ def build(source, directory, targets, options=()):
     os.makedirs(directory, exist_ok=True)
     quietly([os.path.join(source, "configure"), *options], directory)
     quietly(["make", f"-j{os.cpu_count()}", *targets], directory)
+
+
+def prepare(targets):
+    """For a program of its own in a sandbox: builds there, unless RELAYPOOL_BUILD says where that was done."""
+    if "RELAYPOOL_BUILD" in os.environ:
+        return
+    print("Building relaypool…", flush=True)
+    source, settings.BUILD = settings.work("source"), settings.work("build")
+    try:
+        copy_source(source)
+        build(source, settings.BUILD, targets)
+    except Failed as error:
+        sys.exit(str(error))
