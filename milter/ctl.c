@@ -555,7 +555,8 @@ static int usage(FILE *to, int code)
 		"usage: relaypoolctl [-j] [-s SOCKET] [VERB [RELAY]]\n"
 		"       relaypoolctl [-j] [-c FILE] check\n"
 		"\n"
-		"  -s SOCKET  the daemon's control socket (default %s)\n"
+		"  -s SOCKET  the daemon's control socket, instead of\n"
+		"             %s\n"
 		"  -c FILE    check this file, without the daemon\n"
 		"  -j         print the daemon's JSON\n"
 		"\n",
