@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <libgen.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -447,6 +448,7 @@ int main(int argc, char **argv)
 	int (*life)(void) = run;
 	const char *path = DEFAULT_CONF;
 	int option;
+	OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL); /* libmilter's threads make tags until the process has ended */
 	while ((option = getopt(argc, argv, "fc:tvV")) != -1) {
 		switch (option) {
 		case 'f':
