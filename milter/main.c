@@ -448,7 +448,8 @@ int main(int argc, char **argv)
 	int (*life)(void) = run;
 	const char *path = DEFAULT_CONF;
 	int option;
-	OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL); /* libmilter's threads make tags until the process has ended */
+	/* libmilter's threads make tags until the process has ended. */
+	OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
 	while ((option = getopt(argc, argv, "fc:tvV")) != -1) {
 		switch (option) {
 		case 'f':
