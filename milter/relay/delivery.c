@@ -46,7 +46,8 @@ static void fill_times(struct event *event, const struct message *m, const struc
 	event->delays.queue = m->queue_time;
 	event->delays.pool = t ? t->waited + (t->connection ? 0 : now - t->queued) : -1;
 	event->delays.setup = t && t->connection ? (t->setup > 0 ? t->setup : 0) : -1;
-	event->delays.transfer = t && t->begun >= 0 ? now - t->begun : -1;
+	/* Begun once and waiting again: nothing is being transferred. */
+	event->delays.transfer = t && t->connection && t->begun >= 0 ? now - t->begun : -1;
 	event->delay = now - m->arrived + (m->queue_time > 0 ? m->queue_time : 0);
 }
 
@@ -488,6 +489,7 @@ void delivery_resubmit(struct pool *pool)
 		struct delivery *d = t->delivery;
 		list_remove(&t->node);
 		t->waited += clock_now() - t->queued;
+		t->queued = clock_now();
 		submit(d, t, true);
 		end_if_done(d);
 	}
