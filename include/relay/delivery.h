@@ -32,6 +32,8 @@ void delivery_resubmit(struct pool *pool);
  * share at a relay that has stalled goes back to the MTA.
  */
 void delivery_share(struct delivery_router *router, struct pool *pool);
+/* The router is stopping: what was taken and not begun has its verdicts now. */
+void delivery_refuse_new(struct delivery_router *router);
 /* The time is up: every delivery is brought to its end. */
 void delivery_abort_all(struct delivery_router *router);
 

@@ -509,6 +509,16 @@ void delivery_share(struct delivery_router *router, struct pool *pool)
 	reply_unref(&why);
 }
 
+void delivery_refuse_new(struct delivery_router *router)
+{
+	assert(router->stopping);
+	LIST_EACH (node, next, &router->deliveries) {
+		struct delivery *d = LIST_ENTRY_OF(node, struct delivery, node);
+		if (d->phase == DELIVERY_NEW)
+			begin(d);
+	}
+}
+
 void delivery_abort_all(struct delivery_router *router)
 {
 	LIST_EACH (node, next, &router->deliveries)

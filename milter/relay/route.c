@@ -96,6 +96,7 @@ struct router *router_create(struct conf *conf, bool unclean)
 void router_free(struct router *router)
 {
 	router->base.stopping = true;
+	delivery_refuse_new(&router->base);
 	while (!list_empty(&router->base.pools))
 		pool_free(pool_of(router->base.pools.next));
 	timer_cancel(&router->tick);
@@ -169,23 +170,30 @@ static void finish_if_over(struct router *router)
 		timer_arm(&router->finish, 0);
 }
 
-void router_shutdown(struct router *router, void (*done)(void *arg), void *arg)
+/* Nothing begins any more, and who waits has his verdict. */
+static void stop(struct router *router)
 {
 	struct reply *stopping = reply_local(LOCAL_SHUTDOWN, 451, "4.3.2", "relaypoold is stopping");
 	router->base.stopping = true;
-	router->done = done;
-	router->done_arg = arg;
 	LIST_EACH (node, next, &router->base.pools) {
 		pool_cancel_waiting(pool_of(node), stopping);
 		pool_hold(pool_of(node), HOLD_STOPPED);
 	}
 	reply_unref(&stopping);
+	delivery_refuse_new(&router->base);
+}
+
+void router_shutdown(struct router *router, void (*done)(void *arg), void *arg)
+{
+	router->done = done;
+	router->done_arg = arg;
+	stop(router);
 	finish_if_over(router);
 }
 
 void router_abort(struct router *router)
 {
-	router->base.stopping = true;
+	stop(router);
 	delivery_abort_all(&router->base);
 }
 
