@@ -10,8 +10,8 @@
 #include "smtp/reply.h"
 #include "world.h"
 
-/* The password of all scenarios, in clear and as the base64 of LOGIN and of PLAIN ("user") holds it. */
-static const char *const secrets[] = {"secret-word", "c2VjcmV0LXdvcmQ", "AHVzZXIAc2VjcmV0LXdvcmQ"};
+/* The secrets of all scenarios: the password in clear and in the base64 of LOGIN and PLAIN, the token. */
+static const char *const secrets[] = {"secret-word", "c2VjcmV0LXdvcmQ", "AHVzZXIAc2VjcmV0LXdvcmQ", "token-word"};
 
 /* The message whose first line this body begins with; NULL. */
 static const struct letter *letter_of(const struct world *w, const struct accepted *accepted)
@@ -135,8 +135,30 @@ static void check_secrets(struct world *w)
 	}
 }
 
+/* Promise 4 as relaypoolctl sees it; world.c counts the sockets themselves. */
+static void check_pool(const struct pool_view *view, void *arg)
+{
+	unsigned sockets = view->opening + view->idle + view->busy + view->closing + view->lingering;
+
+	if (sockets > view->account_sockets || view->account_sockets > view->account_max)
+		world_fail(arg, "pool %s has %u sockets, its account %u of %u", view->relay, sockets,
+			   view->account_sockets, view->account_max);
+}
+
+static void check_connection(const struct connection_view *view, void *arg)
+{
+	if (view->age < 0 || view->since < 0 || view->since > view->age || *view->state == '\0' ||
+	    *view->waits_for == '\0')
+		world_fail(arg, "connection %u of relay %s: age %lld, since %lld, state \"%s\"", view->id, view->relay,
+			   (long long)view->age, (long long)view->since, view->state);
+}
+
 void promises_check(struct world *w)
 {
+	if (w->router != NULL) {
+		router_each_pool(w->router, check_pool, w);
+		router_each_connection(w->router, check_connection, w);
+	}
 	for (size_t i = 0; i < RELAYS_MAX; i++) {
 		LIST_EACH (node, next, &w->relays[i]->accepted)
 			check_accepted(w, w->relays[i], LIST_ENTRY_OF(node, struct accepted, node));

@@ -6,13 +6,14 @@
  *                                                the transcript of what happened is printed with -v too
  *
  * THE LANGUAGE (how lines are split into words, and `for`: script.h). Lines are carried out in order; after each,
- * everything happens that needs no time. Time moves by `pass` and `run` alone. There are four relays, a to d, on
+ * everything happens that needs no time, unless the line ends with the word `then`. Time moves by `pass` and `run` alone. There are four relays, a to d, on
  * 127.0.0.1 to .4; those that have a `relay` line are configured, relay a if none has.
  *
  * Configuration (taken at the first line that needs the router, and at `reload`):
  *   conf KEY=VALUE …             keys at the top of relaypool.conf
  *   relay a: KEY=VALUE …         keys of a relay; {x,y} is a list, @b relay b's address and port. `password` is
- *                                written to the password file; it is "secret-word" if not given
+ *                                written to the password file, it is "secret-word" if not given; `token` to the
+ *                                token file
  *   route NAME: KEY=VALUE …      without any: one route with all relays in order
  *   forget b                     takes relay b out again
  *   server a: …                  how the scripted relay is: offers="PIPELINING,SIZE 1000" (EHLO keywords instead of the
@@ -36,7 +37,7 @@
  *   refuse a, listen a, ignore a connections are refused; accepted again; their SYN gets no answer
  *
  * Messages and time:
- *   send m1 [to=X,Y] [from=X] [size=8M] [deadline=60s] [params=TEXT] [rcpt-params=TEXT] [8bit] [utf8]
+ *   send m1 [to=X,Y] [rcpts=N] [from=X] [size=8M] [deadline=60s] [params=TEXT] [rcpt-params=TEXT] [8bit] [utf8]
  *                                m1..m20: many; without `to` the recipient is NAME@example.org
  *   abandon m1                   the MTA's session ends
  *   run                          until every message is settled, or nothing more would happen
@@ -83,6 +84,8 @@
 
 #define SECONDS_MAX 30 /* of real time for one scenario */
 #define DIRECTORY_SIZE 64
+#define REASONS_MAX 12     /* lines shown of a scenario that failed */
+#define TRANSCRIPT_MAX 120 /* … of what happened in it; all with -v */
 
 static struct {
 	bool verbose, list;
@@ -119,12 +122,21 @@ static void empty_directory(const char *path)
 	free(pattern);
 }
 
-static void print(struct evbuffer *text, const char *before)
+/* The last `most` lines. */
+static void print(struct evbuffer *text, const char *before, size_t most)
 {
+	size_t lines = 0;
 	char *line;
+	struct evbuffer_ptr at;
 
-	while ((line = evbuffer_readln(text, NULL, EVBUFFER_EOL_LF)) != NULL) {
-		printf("%s%s\n", before, line);
+	for (evbuffer_ptr_set(text, &at, 0, EVBUFFER_PTR_SET); (at = evbuffer_search(text, "\n", 1, &at)).pos != -1;
+	     lines++)
+		evbuffer_ptr_set(text, &at, 1, EVBUFFER_PTR_ADD);
+	if (lines > most)
+		printf("%s(%zu lines before)\n", before, lines - most);
+	for (; (line = evbuffer_readln(text, NULL, EVBUFFER_EOL_LF)) != NULL; lines--) {
+		if (lines <= most)
+			printf("%s%s\n", before, line);
 		free(line);
 	}
 }
@@ -148,9 +160,9 @@ static void run_one(const struct script *script, const struct scenario *scenario
 	good ? passed++ : failed++;
 	if (!good || options.verbose)
 		printf("%s %s\n", good ? "ok" : "not ok", title);
-	print(world->failures, "    - ");
+	print(world->failures, "    - ", REASONS_MAX);
 	if (!good || options.verbose)
-		print(world->transcript, "      ");
+		print(world->transcript, "      ", options.verbose ? SIZE_MAX : TRANSCRIPT_MAX);
 	world_free(world);
 	empty_directory(path);
 	rmdir(path);

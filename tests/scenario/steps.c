@@ -359,6 +359,7 @@ static bool step_ignore(struct world *w, const struct line *line)
 struct send {
 	struct world *world;
 	const char *to, *from, *params, *rcpt_params;
+	unsigned rcpts; /* r1@example.org and so on, besides `to` */
 	uint64_t size;
 	usec_t deadline;
 	bool with_8bit, with_utf8;
@@ -422,6 +423,8 @@ static void make_message(struct letter *letter, const struct send *send)
 	while ((address = strsep(&rest, ",")) != NULL)
 		message_add_recipient(m, mem_strdup(address), mem_strdup(send->rcpt_params),
 				      strstr(send->rcpt_params, "SUCCESS") != NULL);
+	for (unsigned i = 1; i <= send->rcpts; i++)
+		message_add_recipient(m, mem_printf("r%u@example.org", i), mem_strdup(send->rcpt_params), false);
 	free(addresses);
 	make_body(letter, send);
 	m->body = spool_create(letter->length);
@@ -467,6 +470,8 @@ static bool set_send(struct send *send, const struct word *word)
 		send->to = value;
 	} else if ((value = value_of(word, "from")) != NULL) {
 		send->from = strcmp(value, "<>") == 0 ? "" : value;
+	} else if ((value = value_of(word, "rcpts")) != NULL) {
+		send->rcpts = (unsigned)atoi(value);
 	} else if ((value = value_of(word, "params")) != NULL) {
 		send->params = value;
 	} else if ((value = value_of(word, "rcpt-params")) != NULL) {
@@ -639,15 +644,27 @@ static const struct {
 	{"start", step_start},
 };
 
-bool world_step(struct world *w, const struct line *line)
+/* "then" at the end of a line: the next line is carried out before anything happens. */
+static bool is_joined(const struct line *line)
 {
+	const struct word *last = &line->words[line->count - 1];
+
+	return line->count > 1 && !last->quoted && strcmp(last->text, "then") == 0;
+}
+
+bool world_step(struct world *w, const struct line *whole)
+{
+	struct line without_then = *whole;
+	const struct line *line = &without_then;
+
+	without_then.count -= is_joined(whole) ? 1 : 0;
 	w->line = line->number;
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		if (strcmp(line->words[0].text, steps[i].word) != 0)
 			continue;
 		if (!steps[i].step(w, line))
 			return world_fail(w, "the scenario ends here");
-		if (w->router != NULL)
+		if (w->router != NULL && !is_joined(whole))
 			world_settle(w);
 		return true;
 	}

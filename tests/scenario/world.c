@@ -93,10 +93,38 @@ static void record(struct world *w, const char *line)
 	world_note(w, "log: %s", line);
 }
 
+/* Promise 8: what an outcome says is what happened. */
+static void check_outcome(struct world *w, const struct event *event)
+{
+	const usec_t parts[] = {event->delays.queue, event->delays.pool, event->delays.setup, event->delays.transfer};
+	usec_t sum = 0;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		if (parts[i] < -1)
+			world_fail(w, "an outcome has a time of %" PRId64, parts[i]);
+		sum += parts[i] > 0 ? parts[i] : 0;
+	}
+	if (sum > event->delay)
+		world_fail(w, "the times of an outcome are %" PRId64 " us together, %" PRId64 " us in all", sum,
+			   event->delay);
+	if (event->recipients == 0)
+		world_fail(w, "an outcome was published for no recipient");
+	if (event->status == STATUS_SENT && (event->connection == 0 || event->use == 0 || event->delays.transfer < 0))
+		world_fail(w, "an outcome was published as sent without connection or time of transfer");
+	if (event->ambiguous != (event->reply->local == LOCAL_AMBIGUOUS))
+		world_fail(w, "an outcome was published with ambiguous=%d and the reply of %s", event->ambiguous,
+			   local_failure_names[event->reply->local]);
+	if (event->status != reply_status_of(event->reply))
+		world_fail(w, "an outcome was published as %s with a reply of %d", status_names[event->status],
+			   event->reply->code);
+}
+
 static void on_event(const struct event *event)
 {
 	struct world *w = the_world;
 
+	if (event->relay == NULL || event->host == NULL || event->at != clock_now())
+		world_fail(w, "an event of kind %s without relay, host or time", event_names[event->kind]);
 	w->events[event->kind]++;
 	w->activity++;
 	if (event->kind != EVENT_OUTCOME) {
@@ -112,14 +140,7 @@ static void on_event(const struct event *event)
 		if (letter->message == event->message)
 			letter->published += event->recipients;
 	}
-	if (event->recipients == 0)
-		world_fail(w, "an outcome was published for no recipient");
-	if (event->ambiguous != (event->reply->local == LOCAL_AMBIGUOUS))
-		world_fail(w, "an outcome was published with ambiguous=%d and the reply of %s", event->ambiguous,
-			   local_failure_names[event->reply->local]);
-	if (event->status != reply_status_of(event->reply))
-		world_fail(w, "an outcome was published as %s with a reply of %d", status_names[event->status],
-			   event->reply->code);
+	check_outcome(w, event);
 }
 
 static void on_log(enum log_level level, const char *line)
@@ -239,17 +260,29 @@ static void write_setting(const struct world *w, FILE *file, const struct settin
 	fprintf(file, "\n");
 }
 
-/* The password goes to a file of its own, and to the scripted relay what is right. */
-static void write_password(const struct world *w, FILE *file, size_t index)
+/* A secret goes to a file of its own. */
+static void write_secret(const struct world *w, FILE *file, size_t index, const char *key, const char *secret)
 {
-	char *path = mem_printf("%s/password-%s", w->directory, w->relays[index]->name);
-	const char *password = setting_of(&w->relay_sections[index], "password");
+	char *path = mem_printf("%s/%s-%s", w->directory, key, w->relays[index]->name);
 	FILE *out = fopen(path, "w");
 
-	if (out == NULL || fprintf(out, "%s\n", password != NULL ? password : "secret-word") < 0 || fclose(out) != 0)
+	if (out == NULL || fprintf(out, "%s\n", secret) < 0 || fclose(out) != 0)
 		abort();
-	fprintf(file, "\tpassword-file = \"%s\"\n", path);
+	fprintf(file, "\t%s = \"%s\"\n", key, path);
 	free(path);
+}
+
+static void write_credentials(const struct world *w, FILE *file, size_t index)
+{
+	const char *token = setting_of(&w->relay_sections[index], "token");
+	const char *password = setting_of(&w->relay_sections[index], "password");
+
+	if (setting_of(&w->relay_sections[index], "username") == NULL)
+		return;
+	if (token != NULL)
+		write_secret(w, file, index, "token-file", token);
+	else
+		write_secret(w, file, index, "password-file", password != NULL ? password : "secret-word");
 }
 
 static void write_relay(const struct world *w, FILE *file, size_t index)
@@ -266,11 +299,10 @@ static void write_relay(const struct world *w, FILE *file, size_t index)
 	else if (setting_of(section, "tls-ca-file") == NULL)
 		fprintf(file, "\ttls-ca-file = \"%s\"\n", w->ca_file);
 	for (size_t i = 0; i < section->count; i++) {
-		if (strcmp(section->settings[i].key, "password") != 0)
+		if (strcmp(section->settings[i].key, "password") != 0 && strcmp(section->settings[i].key, "token") != 0)
 			write_setting(w, file, &section->settings[i]);
 	}
-	if (setting_of(section, "username") != NULL)
-		write_password(w, file, index);
+	write_credentials(w, file, index);
 	fprintf(file, "}\n");
 }
 
