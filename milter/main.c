@@ -335,7 +335,6 @@ static struct event *on_signal(int number, event_callback_fn handler)
 	return event;
 }
 
-/* libmilter waits for these too, on a thread of its own: the kernel prefers the main thread, where they stay open. */
 static void take_signals(void)
 {
 	self.hangup = on_signal(SIGHUP, on_hangup);

@@ -23,8 +23,8 @@ struct milter_settings {
 
 /*
  * Listens, then serves on a thread that takes no signals. Once in a process: libmilter cannot start again. Holds `conf`
- * (counted). The main thread must keep SIGHUP, SIGTERM and SIGINT unblocked: libmilter waits for them on a thread of
- * its own and would stop. False with the reason in `error`.
+ * (counted). Signals are the main thread's: what libmilter does about them by itself is switched off. False with the
+ * reason in `error`.
  */
 bool milter_start(const struct milter_settings *settings, struct conf *conf, char error[NET_ERROR_SIZE]) MUST_CHECK;
 /* The snapshot for SMTP sessions that begin from now on; those under way keep theirs. From any thread. */

@@ -369,6 +369,20 @@ static bool register_filter(void)
 	return smfi_register(filter) == MI_SUCCESS;
 }
 
+/*
+ * libmilter waits for SIGHUP, SIGTERM and SIGINT on a thread of its own, and ends at any of them. That the main thread
+ * keeps them unblocked does not keep them for it: one that comes while another is pending there, as after SIGCONT, goes
+ * to libmilter. So this stands before the C library's function of the same name, for libmilter's thread alone; nobody
+ * else in this process calls it.
+ */
+int sigwait(const sigset_t *set, int *number)
+{
+	(void)set;
+	(void)number;
+	for (;;)
+		pause();
+}
+
 /* libmilter's threads inherit the mask. */
 static int start_thread(void)
 {

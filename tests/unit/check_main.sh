@@ -117,6 +117,21 @@ stop KILL
 start
 said 'unclean=yes'
 
+# ---- signals ----
+
+# One that comes with SIGCONT does not find the main thread ready, and must not go to a library's thread.
+for try in 1 2 3 4 5; do
+	kill -STOP "$daemon"
+	kill -TERM "$daemon"
+	kill -CONT "$daemon"
+	if ! wait_for test ! -e "$work/spool/running"; then
+		complain "SIGTERM was lost at try $try"
+		kill -9 "$daemon"
+	fi
+	wait "$daemon" || complain "SIGTERM after SIGSTOP ends with $?"
+	start
+done
+
 # ---- reload ----
 
 write_conf 'deadline = 500'
