@@ -37,7 +37,7 @@ enum disposition {
 	DISPOSE_NEXT_RELAY, /* at the next relay of the route; if there is none, its recipients get `local` */
 	DISPOSE_FORGET      /* nobody waits for it */
 };
-/* May mark the transaction `plain`, `doubted`, and count the loss. */
+/* May mark the transaction `plain`, and counts the loss. */
 enum disposition trouble_transaction(struct transaction *transaction, enum transaction_end end);
 
 /* The verdict of a transaction that is DISPOSE_DEFER after `end`. The caller's. */
