@@ -226,19 +226,32 @@ static bool over_share(const struct delivery_router *router, const struct pool *
 	return pool_stalled(pool) && held_by(pool) + more > share_of(router, pool);
 }
 
+static void submit(struct delivery *d, struct transaction *t, bool again);
+
+/* This relay will not do: the next one of the route, or else the reply `why`. */
+static void move_on(struct delivery *d, struct transaction *t, struct reply *why)
+{
+	if (t->relay_index + 1 < route_of(t)->relay_count && !t->withdrawn) {
+		t->relay_index++;
+		t->losses = 0;
+		submit(d, t, false);
+	} else {
+		give_up(t, why);
+	}
+}
+
 static void submit(struct delivery *d, struct transaction *t, bool again)
 {
 	struct reply *why = may_not_begin(d, t);
 	struct pool *pool = why ? NULL : choose_pool(d, t, &why);
-	if (pool != NULL && !again && over_share(d->router, pool, 1)) {
+	if (pool == NULL) {
+		give_up(t, why);
+	} else if (!again && over_share(d->router, pool, 1)) {
 		why = beyond_share(pool);
-		pool = NULL;
-	}
-	if (pool != NULL) {
+		move_on(d, t, why);
+	} else {
 		pool_submit(pool, t, again);
-		return;
 	}
-	give_up(t, why);
 	reply_unref(&why);
 }
 
@@ -301,6 +314,20 @@ static void replay(struct delivery *d, struct transaction *t)
 		submit(d, t, true);
 }
 
+/* This relay cannot take it, or has lost it too often. */
+static void try_next_relay(struct delivery *d, struct transaction *t, enum transaction_end end)
+{
+	struct reply *why = NULL;
+	if (end == END_REFUSED) {
+		t->unfit += reply_status_of(t->local) == STATUS_BOUNCED;
+		why = refused_by_some(t, t->local);
+	} else {
+		why = trouble_defer(t, end, t->pool->relay->name);
+	}
+	move_on(d, t, why);
+	reply_unref(&why);
+}
+
 void delivery_back(struct transaction *t, enum transaction_end end)
 {
 	struct delivery *d = t->delivery;
@@ -318,15 +345,7 @@ void delivery_back(struct transaction *t, enum transaction_end end)
 		replay(d, t);
 		break;
 	case DISPOSE_NEXT_RELAY:
-		t->unfit += reply_status_of(t->local) == STATUS_BOUNCED;
-		reply = refused_by_some(t, t->local);
-		if (t->relay_index + 1 < route_of(t)->relay_count) {
-			t->relay_index++;
-			submit(d, t, false);
-		} else {
-			give_up(t, reply);
-		}
-		reply_unref(&reply);
+		try_next_relay(d, t, end);
 		break;
 	case DISPOSE_FORGET:
 		drop(t);
@@ -520,7 +539,7 @@ void delivery_share(struct delivery_router *router, struct pool *pool)
 		struct transaction *t = LIST_ENTRY_OF(pool->waiting.prev, struct transaction, node);
 		struct delivery *d = t->delivery;
 		list_remove(&t->node);
-		give_up(t, why);
+		move_on(d, t, why);
 		end_if_done(d);
 	}
 	reply_unref(&why);

@@ -423,7 +423,7 @@ static void give(struct pool *pool, struct connection *c, struct transaction *t)
 /* The reply to the body before takes its time, and a connection of one's own can be had. */
 static bool another_is_better(const struct pool *pool, const struct connection *c)
 {
-	return connection_reply_awaited(c) > OVERLAP_PATIENCE &&
+	return connection_reply_awaited(c) >= OVERLAP_PATIENCE &&
 	       (!list_empty(&pool->opening) || (may_open(pool) && account_may_open(pool->account)));
 }
 

@@ -98,7 +98,7 @@ enum disposition trouble_transaction(struct transaction *t, enum transaction_end
 	}
 	if (!t->stale)
 		t->losses++;
-	return t->losses >= TROUBLE_LOSSES_MAX ? DISPOSE_DEFER : DISPOSE_REPLAY;
+	return t->losses >= TROUBLE_LOSSES_MAX ? DISPOSE_NEXT_RELAY : DISPOSE_REPLAY;
 }
 
 struct reply *trouble_defer(const struct transaction *t, enum transaction_end end, const char *relay)
