@@ -35,12 +35,13 @@ def names():
 
 
 def show_logs(work):
+    """The end of every log, less what went well."""
     for path in sorted(glob.glob(os.path.join(work, "*", "log"))):
         if os.path.isfile(path):
             with open(path, encoding="utf-8", errors="replace") as file:
-                lines = file.read().splitlines()[-LOG_LINES:]
+                lines = [line for line in file if not re.search(r"status=sent|: removed$|connect from|queue active", line)]
             print(f"--- the end of {path[len(work) + 1:]}")
-            print("\n".join(line[:400] for line in lines))
+            print("".join(line[:400].rstrip("\n") + "\n" for line in lines[-LOG_LINES:]))
 
 
 def run_inside(name, keep):

@@ -7,8 +7,6 @@ from lib.daemon import relay_section
 from lib.message import Message
 from lib.scripted import ScriptedRelay
 
-DIRECT_PORT = 10025
-
 # What a stranger tries: a whole session in one write, then the end. Prints what came back.
 ATTEMPT = """
 import socket, sys
@@ -29,7 +27,6 @@ try:
     if greeting == "vanishing":
         client.close()
         sys.exit(0)
-    client.shutdown(socket.SHUT_WR)
     while True:
         octets = client.recv(4096)
         if not octets:
@@ -68,13 +65,10 @@ def test_stranger_at_the_unix_socket():
 
 def test_stranger_at_the_direct_listener():
     relay = ScriptedRelay()
-    front, _daemon = scene.pooled(relay_section("far", relay), {
-        "default_transport": "smtp",
-        "relayhost": f"[127.0.0.1]:{DIRECT_PORT}, [{relay.address}]:{relay.port}",
-    }, failover="direct", smtp=f"inet:{DIRECT_PORT}@127.0.0.1")
+    front, _daemon = scene.direct(relay)
     for greeting in ("patient", "hasty", "vanishing"):
         for _ in range(20):
-            heard = _attempt(DIRECT_PORT, greeting)
+            heard = _attempt(scene.DIRECT_PORT, greeting)
             assert "354" not in heard, heard
     _expect_only_ours(front, relay)
 

@@ -8,6 +8,7 @@ from lib.message import Message
 from lib.scripted import ScriptedRelay
 
 SECONDS_EACH, CAP = 0.1, 10
+SESSIONS = 100  # of Postfix's LMTP client: its process limit
 
 
 def _seconds(relay, label, count):
@@ -21,6 +22,11 @@ def _seconds(relay, label, count):
     return time.monotonic() - begin
 
 
+def _active(front):
+    """Messages that Postfix tries to deliver now."""
+    return sum(entry["queue_name"] == "active" for entry in front.queue())
+
+
 def test_other_mail_keeps_nine_tenths_of_its_speed():
     good = ScriptedRelay(delays={"dot": SECONDS_EACH})
     hung = ScriptedRelay("mail", "silent", every=1, address="127.0.0.4", host="third.test")
@@ -30,7 +36,7 @@ def test_other_mail_keeps_nine_tenths_of_its_speed():
     _seconds(good, "warm", 20)
     alone = _seconds(good, "alone", count)
     scene.inject([Message(f"hung{number}", recipients=("someone@hung.example",)) for number in range(count)])
-    settings.wait_until(lambda: hung.strikes, 10, "the hung relay to be asked")
+    # That a relay hangs and is not merely busy is known after some seconds; from then on it holds its share only.
+    settings.wait_until(lambda: _active(front) <= SESSIONS // 2, 8, "the hung relay's mail to be held to its share")
     beside = _seconds(good, "beside", count)
     assert alone >= 0.9 * beside, f"{alone:.1f} s alone, {beside:.1f} s beside a relay that hangs"
-    front.stop()

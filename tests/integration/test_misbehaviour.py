@@ -54,7 +54,7 @@ def _faults_of(name, relay, messages, outcomes):
 
 def _expect_promises(faults, keywords):
     relays = _relays(faults, keywords)
-    sections = "".join(relay_section(name, relay, max_messages=4, max_connections=3, **TIMEOUTS)
+    sections = "".join(relay_section(name, relay, account=name, max_messages=4, max_connections=3, **TIMEOUTS)
                        for name, relay in relays.items())
     front, _daemon = scene.pooled(sections + scene.routes(relays), deadline=30, reply_reserve=5)
     messages = _send_in_waves(relays)

@@ -3,13 +3,11 @@ import signal
 import time
 
 from lib import scene, settings, verify
-from lib.daemon import relay_section
 from lib.message import Message
 from lib.scripted import ScriptedRelay
 
 MILTER_TIMEOUT = 5    # command_timeout of contrib/postfix
 CONTENT_TIMEOUT = 10  # content_timeout
-DIRECT_PORT = 10025
 
 
 def _expect_local_mail(front, within):
@@ -56,17 +54,6 @@ def test_hung_daemon_costs_a_session_its_timeout_and_nothing_else():
     scene.equal(verify.differences(store, messages), (set(), set(), {}), "missing, strange, doubled")
 
 
-def _direct(relay_keywords=None):
-    """(front, daemon, relay) with the direct listener before the real relay."""
-    relay = ScriptedRelay(**(relay_keywords or {}))
-    front, daemon = scene.pooled(relay_section("far", relay), {
-        "default_transport": "smtp",
-        "relayhost": f"[127.0.0.1]:{DIRECT_PORT}, [{relay.address}]:{relay.port}",
-        "smtp_helo_timeout": "4s",
-    }, failover="direct", smtp=f"inet:{DIRECT_PORT}@127.0.0.1")
-    return front, daemon, relay
-
-
 def _expect_all_arrive_at_once(front, relay, label, seconds):
     messages = [Message(f"{label}{number}") for number in range(30)]
     begin = time.monotonic()
@@ -80,9 +67,10 @@ def _expect_all_arrive_at_once(front, relay, label, seconds):
 
 
 def test_direct_failover_sends_by_the_relay_while_the_daemon_is_away():
-    front, daemon, relay = _direct()
+    relay = ScriptedRelay()
+    front, daemon = scene.direct(relay)
     _expect_all_arrive_at_once(front, relay, "pooled", 10)
-    assert f"127.0.0.1[127.0.0.1]:{DIRECT_PORT}" in front.log(), "the listener was not used"
+    assert f"127.0.0.1[127.0.0.1]:{scene.DIRECT_PORT}" in front.log(), "the listener was not used"
     daemon.stop()
     _expect_all_arrive_at_once(front, relay, "stopped", 10)
     daemon.start()

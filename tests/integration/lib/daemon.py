@@ -1,4 +1,5 @@
 """relaypoold under test: a configuration of its own, log captured, and the part of the flush unit played beside it."""
+import contextlib
 import json
 import os
 import pwd
@@ -60,6 +61,7 @@ class Relaypoold:
         self.control = os.path.join(self.directory, "run", "control.sock")
         for path in (self.directory, os.path.join(self.directory, "run"), self.sockets):
             os.makedirs(path, exist_ok=True)
+        os.chown(os.path.dirname(self.control), *_user())
         self.process = None
         self.flushes = 0
         self.write_config()
@@ -129,10 +131,14 @@ class Relaypoold:
         self.process.wait()
         self.process = None
 
-    def stop(self, seconds=40):
-        """SIGTERM; the exit code must be 0, which also says that the sanitizers found nothing."""
+    def stop(self, hurry=False, seconds=40):
+        """SIGTERM, a second one in a hurry; the exit code must be 0, which also says that the sanitizers found nothing."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+            if hurry:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(2)
+                self.process.send_signal(signal.SIGTERM)
             self.process.wait(seconds * settings.PATIENCE)
         if self.process and self.process.returncode:
             raise AssertionError(f"relaypoold ended with {self.process.returncode}:\n{self.log()[-6000:]}")
@@ -145,4 +151,4 @@ class Relaypoold:
 def stop_all():
     """At the end of every test: each must end well."""
     for daemon in started:
-        daemon.stop()
+        daemon.stop(hurry=True)

@@ -117,4 +117,4 @@ class RelayExim:
         return len(counts), max(counts, default=0)
 
     def sockets(self):
-        return settings.count_sockets(self.place.tcp_tables(), self.port)
+        return settings.open_sockets(self.place.tcp_tables(), self.port)

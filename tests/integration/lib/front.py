@@ -1,5 +1,6 @@
 """The MTA in front: a private Postfix as shipped, tuned as its own documentation says, or with relaypool beside it."""
 import os
+import re
 import subprocess
 
 from . import settings
@@ -15,16 +16,7 @@ TUNED_QUEUE = {
     "max_use": "100000",
 }
 
-MILTER = ("{ unix:relaypool/milter.sock, default_action=accept, connect_timeout=2s, command_timeout=5s, "
-          "content_timeout=10s }")
-POOLED = {
-    "default_transport": "relaypool:unix:relaypool/lmtp.sock",
-    "relaypool_destination_concurrency_failed_cohort_limit": "0",
-    "relaypool_destination_concurrency_limit": "100",
-    "relaypool_initial_destination_concurrency": "20",
-    "smtpd_milters": MILTER,
-    "non_smtpd_milters": "$smtpd_milters",
-}
+CONTRIB = os.path.join(settings.SOURCE, "contrib", "postfix")
 
 
 class FrontPostfix(Postfix):
@@ -96,10 +88,19 @@ def tuned(relay, cap=10):
     return front
 
 
-def pooled(parameters=None, chroot=False):
-    """With relaypool beside it, as contrib/postfix says."""
-    front = FrontPostfix({**TUNED_QUEUE, **POOLED, **(parameters or {})}, chroot=chroot)
-    front.postconf("-M", f"relaypool/unix=relaypool unix - - {'y' if chroot else 'n'} - 100 lmtp")
-    front.postconf("-P", "relaypool/unix/syslog_name=postfix/relaypool",
-                   "relaypool/unix/lmtp_send_xforward_command=yes")
+def _contributed(name):
+    with open(os.path.join(CONTRIB, name), encoding="utf-8") as file:
+        return file.read()
+
+
+def pooled(parameters=None, chroot=False, failover="queue"):
+    """With relaypool beside it, set up as contrib/postfix says; with failover "direct", `relayhost` is the direct way."""
+    settings_of_main = dict(re.findall(r"^(\w+) = (.*)$", _contributed(f"main.cf.{failover}"), re.MULTILINE))
+    front = FrontPostfix({**TUNED_QUEUE, **settings_of_main, **(parameters or {})}, chroot=chroot)
+    with open(os.path.join(front.config, "master.cf"), "a", encoding="utf-8") as file:
+        file.write(_contributed(f"master.cf.{failover}"))
+    with open(os.path.join(front.config, "relaypool_header_checks"), "w", encoding="utf-8") as file:
+        file.write(_contributed("header_checks"))
+    if chroot:
+        front.postconf("-F", "relaypool/unix/chroot=y")
     return front

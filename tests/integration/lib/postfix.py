@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 
 from . import settings
 from .link import Here
@@ -116,13 +117,17 @@ class Postfix:
         subprocess.run(["postqueue", "-c", self.config, "-f"], check=True)
 
     def drain(self, seconds, flush=True):
-        """Waits until the queue is empty; with `flush`, what was deferred is tried again at once."""
+        """Waits until the queue is empty; with `flush`, what was deferred is tried again every two seconds."""
+        flushed = 0
+
         def empty():
+            nonlocal flushed
             queue = self.queue()
-            if flush and any(entry["queue_name"] == "deferred" for entry in queue):
+            if flush and time.monotonic() - flushed > 2 and any(entry["queue_name"] == "deferred" for entry in queue):
+                flushed = time.monotonic()
                 self.flush()
             return not queue
-        settings.wait_until(empty, seconds, f"the queue of {self.name} to empty; it holds {self.queue()[:3]}")
+        settings.wait_until(empty, seconds, f"the queue of {self.name} to empty")
 
     def outcomes(self):
         """[(message id, recipient, status, text)] as this instance logged them; the id up to its @."""

@@ -73,5 +73,5 @@ class RelayPostfix(Postfix):
         return total, most
 
     def sockets(self):
-        """How many connections the relay's kernel holds open for it now, half-closed by the client included."""
-        return settings.count_sockets(self.place.tcp_tables(), self.port)
+        """The peers of the connections that the relay's kernel holds for it, half-closed by the client included."""
+        return settings.open_sockets(self.place.tcp_tables(), self.port)

@@ -4,9 +4,11 @@ import collections
 from . import front as fronts
 from . import settings, smtp
 from .daemon import Relaypoold, relay_section, section
+from .message import Message
 from .relay import RelayPostfix
 from .store import Store
 
+DIRECT_PORT = 10025  # as in contrib/postfix
 ADDRESS = ("127.0.0.1", fronts.PORT)
 
 
@@ -17,17 +19,29 @@ def equal(got, wanted, what):
 
 def pooled(sections, front_parameters=None, chroot=False, **keys):
     """(front, daemon), both running."""
-    front = fronts.pooled(front_parameters, chroot)
+    front = fronts.pooled(front_parameters, chroot, keys.get("failover", "queue"))
     daemon = Relaypoold(front, sections, **keys).start()
     return front.start(), daemon
 
 
-def with_store(relay_keys=None, front_parameters=None, relay_parameters=None, secure=True, **keys):
-    """(front, daemon, relay, store): one real Postfix as the relay, which hands all it takes to the store."""
+def with_store(relay_keys=None, front_parameters=None, relay_parameters=None, chroot=False, **keys):
+    """(front, daemon, relay, store): one real Postfix as the relay, which hands all it takes to the store.
+
+    A first message has gone through: only then does relaypoold know what the relay announces, DSN above all.
+    """
     store = Store()
-    relay = RelayPostfix(store=store.path, secure=secure, parameters=relay_parameters).start()
-    front, daemon = pooled(relay_section("far", relay, **(relay_keys or {})), front_parameters, **keys)
+    relay = RelayPostfix(store=store.path, parameters=relay_parameters).start()
+    front, daemon = pooled(relay_section("far", relay, **(relay_keys or {})), front_parameters, chroot, **keys)
+    inject([Message("first")])
+    drained(front, relay, 20)
+    store.clear()
     return front, daemon, relay, store
+
+
+def direct(relay):
+    """The same with failover = "direct": while relaypoold is away, mail goes straight to the relay."""
+    return pooled(relay_section("far", relay), {"relayhost": f"[{relay.address}]:{relay.port}"}, failover="direct",
+                  smtp=f"inet:{DIRECT_PORT}@127.0.0.1")
 
 
 def routes(names):

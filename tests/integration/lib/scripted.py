@@ -100,6 +100,7 @@ class _Connection:
         if not self.recipients:
             self.say("554 5.5.1 No valid recipients")
             return
+        self.relay.pause("data")
         self.reply("data")
         lines = []
         while (line := self.read_octets()) != b".\r\n":

@@ -32,12 +32,13 @@ def wait_until(condition, seconds, what):
         time.sleep(0.02)
 
 
-def count_sockets(tables, port):
-    """Established, half-closed by the peer or being set up: SYN_RECV, ESTABLISHED, CLOSE_WAIT of /proc/net/tcp."""
-    count = 0
+def open_sockets(tables, port):
+    """{peer's address} of what a server holds: SYN_RECV, ESTABLISHED, CLOSE_WAIT of /proc/net/tcp."""
+    peers = set()
     for table in tables:
         with open(table, encoding="ascii") as file:
             for line in file.readlines()[1:]:
                 fields = line.split()
-                count += fields[1].endswith(f":{port:04X}") and fields[3] in ("01", "03", "08")
-    return count
+                if fields[1].endswith(f":{port:04X}") and fields[3] in ("01", "03", "08"):
+                    peers.add(fields[2])
+    return peers

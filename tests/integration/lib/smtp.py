@@ -79,7 +79,7 @@ def inject(address, messages, sessions=8, source=None):
                 errors.append(error)
         client.close()
 
-    threads = [threading.Thread(target=session) for _ in range(sessions)]
+    threads = [threading.Thread(target=session) for _ in range(min(sessions, len(messages)))]
     for thread in threads:
         thread.start()
     for thread in threads:
