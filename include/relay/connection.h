@@ -27,12 +27,12 @@ enum connection_state {
 	CONNECTION_BUSY,       /* busy: carries transactions */
 	CONNECTION_QUITTING,   /* closing: QUIT was sent, waits for 221 and the relay's EOF */
 	CONNECTION_LINGERING,  /* lingering: our socket is closed, the relay's end may not be yet */
-	CONNECTION_GONE,       /* gone: its slot is free; freed at the next turn of the loop */
+	CONNECTION_GONE,       /* on no list: its slot is free, and so is its memory after owner->gone() */
 	CONNECTION_STATES
 };
 extern const char *const connection_state_names[CONNECTION_STATES];
 
-/* What the pool is told. Only moved() is ever called from inside a call of the pool into the connection. */
+/* What the pool is told. From inside a call of the pool only moved() is called, and back() by connection_destroy(). */
 struct connection_owner {
 	void (*moved)(struct connection *c); /* its state changed: put it on the right list */
 	void (*ready)(struct connection *c); /* set up: it is idle for the first time, caps are known */
@@ -51,6 +51,7 @@ struct connection_settings {
 	struct tls_context *tls;    /* borrowed; outlives the connection */
 	struct token_source *token; /* borrowed; NULL if the relay needs none */
 	unsigned id;
+	unsigned turn;                 /* how many addresses of a host to leave for later, if none is known to work */
 	size_t first_host;             /* which of the relay's hosts to try first */
 	struct sockaddr_storage known; /* the address that worked last; tried first where it is the host's */
 	socklen_t known_length;        /* 0: none */
@@ -61,6 +62,11 @@ struct connection *connection_create(const struct connection_settings *settings)
 
 /* Room: idle, or behind a body that is completely queued; and its life is not over. */
 bool connection_has_room(const struct connection *c);
+/*
+ * Room for `t` behind the body of another: not for one that is to go command by command, since it would begin only
+ * after that one's reply; nor for one whose deadline would close the connection under it.
+ */
+bool connection_has_room_behind(const struct connection *c, const struct transaction *t);
 /* Takes a transaction; it will come back once by owner->back. Asserts that there is room. */
 void connection_take(struct connection *c, struct transaction *t);
 /* The message's session ended: goes no further than it must (DESIGN §2.3). */
@@ -85,10 +91,11 @@ unsigned connection_uses(const struct connection *c);
 socklen_t connection_address(const struct connection *c, struct sockaddr_storage *out); /* once connected */
 const char *connection_host(const struct connection *c); /* "name[address]:port", "-" before that is known */
 usec_t connection_created(const struct connection *c);
-usec_t connection_ready_at(const struct connection *c); /* -1 before */
-bool connection_last_use(const struct connection *c);   /* the next transaction would be its last one */
-bool connection_life_over(const struct connection *c);  /* max-messages, max-age, or told to retire */
-size_t connection_load(const struct connection *c);     /* octets queued and not yet written */
+usec_t connection_ready_at(const struct connection *c);      /* -1 before */
+bool connection_last_use(const struct connection *c);        /* the next transaction would be its last one */
+bool connection_life_over(const struct connection *c);       /* max-messages, max-age, or told to retire */
+usec_t connection_reply_awaited(const struct connection *c); /* since a body was complete; 0: none is */
+size_t connection_load(const struct connection *c);          /* octets queued and not yet written */
 size_t connection_in_flight(const struct connection *c);
 enum pipeline_mode connection_mode(const struct connection *c);
 void connection_view(const struct connection *c, struct connection_view *view, char *tls, size_t tls_size);

@@ -13,6 +13,8 @@
 struct delivery_router {
 	/* The pool of that relay that takes new transactions; NULL if it is not configured any more. */
 	struct pool *(*pool)(struct delivery_router *router, const char *relay);
+	/* The last delivery has ended. */
+	void (*quiet)(struct delivery_router *router);
 	struct list pools; /* of struct pool, retired ones included */
 	struct list deliveries;
 	bool stopping; /* nothing is begun any more */

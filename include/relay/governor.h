@@ -24,11 +24,14 @@ struct account *account_get(struct list *accounts, const char *name, bool unclea
 /* Frees it if no pool is left in it. */
 void account_release(struct account *account);
 
+unsigned account_staying(const struct account *account); /* connections that are not about to end */
 unsigned account_sockets(const struct account *account);
 /* The smallest max-connections of the relays in it. */
 unsigned account_max(const struct account *account);
 /* One more socket may be opened now. */
 bool account_may_open(const struct account *account);
+/* A slot is free besides those that other pools of the account need for their mail. */
+bool account_has_spare(const struct account *account, const struct pool *pool);
 /* `pool` has an idle connection and no mail: pools of a full account that have mail look again. */
 void account_idle(struct account *account, const struct pool *pool);
 /*

@@ -56,7 +56,9 @@ struct pool {
 	bool proven;          /* the last thing we know is good */
 	unsigned failures;    /* in a row */
 	unsigned lost_in_row; /* transactions lost with their connection, in a row */
+	bool losing;          /* it takes connections and loses what they carry */
 	struct reply *down;   /* why nothing can be sent; NULL while it may work */
+	bool told_down;       /* EVENT_RELAY_DOWN was published, EVENT_RELAY_UP not yet */
 	usec_t down_since;
 
 	/* how to talk */
@@ -67,9 +69,12 @@ struct pool {
 	usec_t mode_until; /* a simpler mode is kept until then; 0: not simplified */
 	unsigned confused_overlap, confused_group;
 
-	usec_t progress;       /* clock_now() when the relay last said something of use */
-	usec_t last_mail;      /* clock_now() when a transaction was last given to it */
-	size_t recipients_max; /* in one transaction; learned from 452, or announced; 0: not known */
+	usec_t progress;             /* clock_now() when the relay last said something of use */
+	usec_t last_mail;            /* clock_now() when a transaction was last given to it */
+	size_t recipients_announced; /* the most in one transaction (LIMITS RCPTMAX, RFC 9422); 0: not stated */
+	size_t recipients_learned;   /* from 452; 0: never */
+	usec_t recipients_until;     /* when that is forgotten, for it may have been a full mailbox */
+	time_t ca_changed;           /* modification time of tls-ca-file when it was read */
 
 	/* since the start */
 	unsigned long transactions, reused, replayed, opened, closed, failed;
@@ -90,7 +95,7 @@ void pool_submit(struct pool *pool, struct transaction *t, bool again);
 /* While it waits it comes back at once (END_WITHDRAWN), else when its connection lets go of it. */
 void pool_withdraw(struct pool *pool, struct transaction *t);
 /* The deadline: the connection that carries it is closed, it comes back soon. Asserts that one does. */
-void pool_expire(struct pool *pool, struct transaction *t);
+void pool_expire(struct transaction *t);
 /* Every transaction that waits comes back as END_CANCELLED with this reply. */
 void pool_cancel_waiting(struct pool *pool, struct reply *reply);
 
@@ -99,10 +104,18 @@ void pool_unhold(struct pool *pool, unsigned why);
 /* Replaces every connection as it becomes free, and tries at once where it was backing off. */
 void pool_reconnect(struct pool *pool);
 
+/* The relay took so many recipients of a transaction and wanted the rest in another one. */
+void pool_learn_recipients(struct pool *pool, size_t taken);
+/* How many recipients go into one transaction; 0: as many as there are. */
+size_t pool_most_recipients(const struct pool *pool);
+
 void pool_dispatch_soon(struct pool *pool);
 /* Gives up one idle connection for another pool of the account. False if it has none to spare. */
 bool pool_give_up_idle(struct pool *pool);
+/* Connections that it would open now for mail, or as a probe, if the account had slots. */
+unsigned pool_needs(const struct pool *pool);
 unsigned pool_sockets(const struct pool *pool); /* every socket that counts against the cap, computed */
+unsigned pool_staying(const struct pool *pool); /* connections that are not about to end */
 bool pool_usable(const struct pool *pool);      /* a transaction given to it would be begun: not held, not down */
 bool pool_stalled(const struct pool *pool);     /* mail waits, and the relay has said nothing of use for a while */
 #define POOL_STALLED USEC_PER_SEC

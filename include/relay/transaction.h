@@ -29,7 +29,7 @@ struct transaction {
 	struct recipient **recipients; /* borrowed from the message */
 	size_t recipient_count;
 	void *delivery;                /* the router's record of the message, borrowed */
-	struct pool *pool;             /* where it waits or runs; NULL between two */
+	struct pool *pool;             /* where it waits or runs, or was last; NULL before the first */
 	struct connection *connection; /* that carries it; NULL while it waits */
 	size_t relay_index;            /* which relay of the route it is at */
 
@@ -44,8 +44,8 @@ struct transaction {
 
 	/* all attempts */
 	bool plain;                 /* command by command from now on: its replies have made no sense before */
-	bool doubted;               /* a refusal was seen pipelined and is to be confirmed command by command */
 	bool withdrawn;             /* do not go further than must be */
+	size_t unfit;               /* relays of the route that can never take it */
 	unsigned losses;            /* connections lost under it, stale ones not counted */
 	struct reply *local;        /* END_REFUSED, END_CANCELLED: why */
 	struct reply *last_trouble; /* what went wrong in the last attempt, for the verdict if there is no other */

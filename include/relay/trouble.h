@@ -34,10 +34,10 @@ enum disposition {
 	DISPOSE_SETTLE = 0, /* its recipients get the verdicts it has */
 	DISPOSE_DEFER,      /* its recipients get one local reply */
 	DISPOSE_REPLAY,     /* again at this relay, on another connection */
-	DISPOSE_NEXT_RELAY, /* at the next relay of the route; if there is none, its recipients get `local` */
+	DISPOSE_NEXT_RELAY, /* at the next relay of the route; if there is none, its recipients get one local reply */
 	DISPOSE_FORGET      /* nobody waits for it */
 };
-/* May mark the transaction `plain`, `doubted`, and count the loss. */
+/* May mark the transaction `plain`, and counts the loss. */
 enum disposition trouble_transaction(struct transaction *transaction, enum transaction_end end);
 
 /* The verdict of a transaction that is DISPOSE_DEFER after `end`. The caller's. */

@@ -62,6 +62,7 @@ void connection_arm_limit(struct connection *c)
 {
 	if (c->doomed)
 		return;
+	c->drained_seen = c->drained;
 	if (c->state == CONNECTION_QUITTING) {
 		timer_arm(&c->timer, QUIT_LIMIT);
 		return;
@@ -271,6 +272,10 @@ static void on_timer(void *arg)
 	default:
 		break;
 	}
+	if (c->writing != NULL && c->drained != c->drained_seen) { /* a slow link is no stuck one */
+		connection_arm_limit(c);
+		return;
+	}
 	if (c->state == CONNECTION_RESOLVING)
 		c->peer_closed = true;
 	enum stage stage = connection_stage(c);
@@ -299,6 +304,7 @@ struct connection *connection_create(const struct connection_settings *s)
 	c->first_host = s->first_host;
 	c->known = s->known;
 	c->known_length = s->known_length;
+	c->address_turn = s->turn;
 	c->flight = evbuffer_new();
 	c->created = c->state_since = clock_now();
 	c->ready_at = -1;
@@ -349,6 +355,14 @@ bool connection_has_room(const struct connection *c)
 	const struct command *last = pipeline_awaited(&c->pipeline);
 	return connection_load(c) <= BODY_QUEUED_MAX / 2 && last != NULL && last->kind == COMMAND_BODY &&
 	       list_count(&c->transactions) == 1 && list_empty(&c->pipeline.to_send) && !last->transaction->plain;
+}
+
+bool connection_has_room_behind(const struct connection *c, const struct transaction *t)
+{
+	if (!connection_has_room(c) || t->plain || list_empty(&c->transactions))
+		return false;
+	const struct transaction *before = LIST_ENTRY_OF(c->transactions.next, struct transaction, node);
+	return before->message->deadline <= t->message->deadline;
 }
 
 void connection_take(struct connection *c, struct transaction *t)
@@ -470,6 +484,13 @@ usec_t connection_created(const struct connection *c)
 usec_t connection_ready_at(const struct connection *c)
 {
 	return c->ready_at;
+}
+
+usec_t connection_reply_awaited(const struct connection *c)
+{
+	const struct command *awaited = pipeline_awaited(&c->pipeline);
+	bool body = awaited != NULL && awaited->kind == COMMAND_BODY && awaited->end != UINT64_MAX;
+	return body ? clock_now() - c->body_complete : 0;
 }
 
 size_t connection_load(const struct connection *c)

@@ -14,6 +14,7 @@
 #include "smtp/dot.h"
 #include "smtp/reply.h"
 
+#define READ_MAX ((size_t)64 * 1024)         /* octets of replies read and not yet understood */
 #define BODY_QUEUED_MAX ((size_t)256 * 1024) /* octets of a body queued and not yet written */
 
 struct connection {
@@ -36,6 +37,7 @@ struct connection {
 	size_t address_count, address_next;
 	struct sockaddr_storage known; /* the address that worked last time */
 	socklen_t known_length;
+	unsigned address_turn; /* the address to begin with, if none is known to work */
 	char host[NET_NAME_SIZE];
 	char *token;
 	struct auth *auth;
@@ -55,6 +57,8 @@ struct connection {
 	struct list transactions;    /* in flight, in the order of their commands */
 	struct transaction *writing; /* whose body is being written */
 	uint64_t body_offset;
+	usec_t body_complete;  /* clock_now() when the last end of data was composed */
+	uint64_t drained_seen; /* `drained` when the limit was set */
 	struct dot_encoder dot;
 	unsigned uses;     /* transactions taken */
 	unsigned finished; /* of those, given back after an exchange to the end */

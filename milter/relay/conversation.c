@@ -46,6 +46,7 @@ static void finish_body(struct connection *c, struct command *body)
 	}
 	dot_encode_end(&c->dot, c->flight);
 	body->end = position(c);
+	c->body_complete = clock_now();
 	c->writing = NULL;
 }
 
@@ -219,7 +220,7 @@ static void on_closing(struct connection *c, const struct command *command, stru
 	char line[512];
 	struct transaction *t = command->transaction;
 	reply_line(reply, line, sizeof(line));
-	if (t != NULL && command->kind != COMMAND_RSET) {
+	if (t != NULL) {
 		t->stale = stale;
 		reply_unref(&t->last_trouble);
 		t->last_trouble = reply_ref(reply);
@@ -280,6 +281,8 @@ static bool read_reply(struct connection *c)
 		return false;
 	switch (reply_parse((const char *)evbuffer_pullup(input, -1), length, &used, &reply, &why)) {
 	case REPLY_INCOMPLETE:
+		if (length >= READ_MAX) /* nothing more is read into it */
+			connection_doom_confused(c, "a reply without end");
 		return false;
 	case REPLY_INVALID:
 		connection_doom_confused(c, why);

@@ -110,6 +110,8 @@ static void end_if_done(struct delivery *d)
 	timer_cancel(&d->timer);
 	list_remove(&d->node);
 	message_unref(&d->message);
+	if (list_empty(&d->router->deliveries))
+		d->router->quiet(d->router);
 	free(d);
 }
 
@@ -124,7 +126,8 @@ static struct reply *down_reply(const struct pool *pool)
 {
 	usec_t wait = timer_armed(&pool->retry) ? pool->retry.due - clock_now() : 0;
 	return reply_local(LOCAL_RELAY_DOWN, pool->down->code, pool->down->enhanced,
-			   "relay %s cannot be used: %s; next attempt in %lld s", pool->relay->name, pool->down->text,
+			   "relay %s cannot be used for %lld s now: %s; next attempt in %lld s", pool->relay->name,
+			   (long long)((clock_now() - pool->down_since) / USEC_PER_SEC), pool->down->text,
 			   (long long)(wait / USEC_PER_SEC));
 }
 
@@ -164,6 +167,16 @@ static void give_up(struct transaction *t, struct reply *reply)
 		reply_unref(&none);
 	}
 	drop(t);
+}
+
+/* A relay says that it can never take it, but not all of the route have been asked: another attempt may find one. */
+static struct reply *refused_by_some(struct transaction *t, struct reply *said)
+{
+	char line[512];
+	if (reply_status_of(said) != STATUS_BOUNCED || t->unfit == route_of(t)->relay_count)
+		return reply_ref(said);
+	return reply_local(LOCAL_RELAY_DOWN, 451, "4.4.1", "relay %s cannot take it, others cannot be asked now: %s",
+			   t->pool->relay->name, reply_line(said, line, sizeof(line)));
 }
 
 static struct reply *may_not_begin(const struct delivery *d, const struct transaction *t)
@@ -213,19 +226,32 @@ static bool over_share(const struct delivery_router *router, const struct pool *
 	return pool_stalled(pool) && held_by(pool) + more > share_of(router, pool);
 }
 
+static void submit(struct delivery *d, struct transaction *t, bool again);
+
+/* This relay will not do: the next one of the route, or else the reply `why`. */
+static void move_on(struct delivery *d, struct transaction *t, struct reply *why)
+{
+	if (t->relay_index + 1 < route_of(t)->relay_count && !t->withdrawn) {
+		t->relay_index++;
+		t->losses = 0;
+		submit(d, t, false);
+	} else {
+		give_up(t, why);
+	}
+}
+
 static void submit(struct delivery *d, struct transaction *t, bool again)
 {
 	struct reply *why = may_not_begin(d, t);
 	struct pool *pool = why ? NULL : choose_pool(d, t, &why);
-	if (pool != NULL && !again && over_share(d->router, pool, 1)) {
+	if (pool == NULL) {
+		give_up(t, why);
+	} else if (!again && over_share(d->router, pool, 1)) {
 		why = beyond_share(pool);
-		pool = NULL;
-	}
-	if (pool != NULL) {
+		move_on(d, t, why);
+	} else {
 		pool_submit(pool, t, again);
-		return;
 	}
-	give_up(t, why);
 	reply_unref(&why);
 }
 
@@ -252,7 +278,7 @@ static void send_rest(struct delivery *d, struct transaction *t)
 	if (count > 0) {
 		struct transaction *another = add_transaction(d, rest, count);
 		another->relay_index = t->relay_index;
-		t->pool->recipients_max = transaction_accepted(t);
+		pool_learn_recipients(t->pool, transaction_accepted(t));
 		submit(d, another, true);
 	}
 	free(rest);
@@ -281,10 +307,25 @@ static void replay(struct delivery *d, struct transaction *t)
 		.text = t->last_trouble ? t->last_trouble->text : NULL,
 	};
 	publish(&event);
+	t->pool->replayed++;
 	if (t->withdrawn)
 		drop(t);
 	else
 		submit(d, t, true);
+}
+
+/* This relay cannot take it, or has lost it too often. */
+static void try_next_relay(struct delivery *d, struct transaction *t, enum transaction_end end)
+{
+	struct reply *why = NULL;
+	if (end == END_REFUSED) {
+		t->unfit += reply_status_of(t->local) == STATUS_BOUNCED;
+		why = refused_by_some(t, t->local);
+	} else {
+		why = trouble_defer(t, end, t->pool->relay->name);
+	}
+	move_on(d, t, why);
+	reply_unref(&why);
 }
 
 void delivery_back(struct transaction *t, enum transaction_end end)
@@ -304,14 +345,7 @@ void delivery_back(struct transaction *t, enum transaction_end end)
 		replay(d, t);
 		break;
 	case DISPOSE_NEXT_RELAY:
-		reply = reply_ref(t->local);
-		if (t->relay_index + 1 < route_of(t)->relay_count) {
-			t->relay_index++;
-			submit(d, t, false);
-		} else {
-			give_up(t, reply);
-		}
-		reply_unref(&reply);
+		try_next_relay(d, t, end);
 		break;
 	case DISPOSE_FORGET:
 		drop(t);
@@ -359,7 +393,8 @@ static size_t most_recipients(struct delivery *d, int route)
 {
 	const struct route_conf *conf = &d->message->conf->routes[route];
 	const struct pool *pool = d->router->pool(d->router, conf->relays[0]->name);
-	return pool != NULL && pool->recipients_max > 0 ? pool->recipients_max : d->message->recipient_count;
+	size_t most = pool != NULL ? pool_most_recipients(pool) : 0;
+	return most > 0 ? most : d->message->recipient_count;
 }
 
 static void begin_route(struct delivery *d, int route)
@@ -416,7 +451,7 @@ static void expire(struct delivery *d)
 {
 	LIST_EACH (node, next, &d->transactions) {
 		struct transaction *t = LIST_ENTRY_OF(node, struct transaction, sibling);
-		pool_expire(t->pool, t);
+		pool_expire(t);
 	}
 }
 
@@ -485,7 +520,8 @@ void delivery_abandon(struct delivery_router *router, struct message *message)
 void delivery_resubmit(struct pool *pool)
 {
 	while (!list_empty(&pool->waiting)) {
-		struct transaction *t = LIST_ENTRY_OF(pool->waiting.next, struct transaction, node);
+		/* From the end: each goes before those that are there already. */
+		struct transaction *t = LIST_ENTRY_OF(pool->waiting.prev, struct transaction, node);
 		struct delivery *d = t->delivery;
 		list_remove(&t->node);
 		t->waited += clock_now() - t->queued;
@@ -503,7 +539,7 @@ void delivery_share(struct delivery_router *router, struct pool *pool)
 		struct transaction *t = LIST_ENTRY_OF(pool->waiting.prev, struct transaction, node);
 		struct delivery *d = t->delivery;
 		list_remove(&t->node);
-		give_up(t, why);
+		move_on(d, t, why);
 		end_if_done(d);
 	}
 	reply_unref(&why);

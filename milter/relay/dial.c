@@ -20,8 +20,6 @@
 #include "base/loop.h"
 #include "base/mem.h"
 
-#define READ_MAX ((size_t)64 * 1024)
-
 static struct reply *no_connection(const char *text)
 {
 	return reply_local(LOCAL_RELAY_DOWN, 451, "4.4.1", "%s", text);
@@ -177,18 +175,27 @@ void dial_next_address(struct connection *c)
 	dial_next_host(c);
 }
 
+static void to_front(struct connection *c, size_t i)
+{
+	struct sockaddr_storage address = c->addresses[i];
+	socklen_t length = c->lengths[i];
+	memmove(&c->addresses[1], &c->addresses[0], i * sizeof(c->addresses[0]));
+	memmove(&c->lengths[1], &c->lengths[0], i * sizeof(c->lengths[0]));
+	c->addresses[0] = address;
+	c->lengths[0] = length;
+}
+
 /* The address that worked last goes first, so that a dead one costs its time-out once and not every time. */
 static void prefer_known(struct connection *c)
 {
+	/* None is known: begin with another one each time, for one may take connections and then fail. */
+	for (unsigned i = 0; c->known_length == 0 && c->address_count > 1 && i < c->address_turn % c->address_count;
+	     i++)
+		to_front(c, c->address_count - 1);
 	for (size_t i = 1; i < c->address_count; i++) {
 		if (c->lengths[i] != c->known_length || memcmp(&c->addresses[i], &c->known, c->known_length) != 0)
 			continue;
-		struct sockaddr_storage address = c->addresses[i];
-		socklen_t length = c->lengths[i];
-		memmove(&c->addresses[1], &c->addresses[0], i * sizeof(c->addresses[0]));
-		memmove(&c->lengths[1], &c->lengths[0], i * sizeof(c->lengths[0]));
-		c->addresses[0] = address;
-		c->lengths[0] = length;
+		to_front(c, i);
 		return;
 	}
 }

@@ -57,6 +57,14 @@ unsigned account_sockets(const struct account *account)
 	return sockets;
 }
 
+unsigned account_staying(const struct account *account)
+{
+	unsigned staying = 0;
+	for (struct list *n = account->pools.next; n != &account->pools; n = n->next)
+		staying += pool_staying(pool_of(n));
+	return staying;
+}
+
 unsigned account_max(const struct account *account)
 {
 	unsigned max = UINT_MAX;
@@ -73,12 +81,20 @@ bool account_may_open(const struct account *account)
 	return clock_now() >= account->not_before && account_sockets(account) < account_max(account);
 }
 
+bool account_has_spare(const struct account *account, const struct pool *pool)
+{
+	unsigned needed = 0;
+	for (struct list *n = account->pools.next; n != &account->pools; n = n->next)
+		needed += pool_of(n) != pool ? pool_needs(pool_of(n)) : 0;
+	return account_sockets(account) + needed < account_max(account);
+}
+
 void account_idle(struct account *account, const struct pool *pool)
 {
 	if (account_may_open(account))
 		return;
 	LIST_EACH (node, next, &account->pools)
-		if (pool_of(node) != pool && !list_empty(&pool_of(node)->waiting))
+		if (pool_of(node) != pool && pool_needs(pool_of(node)) > 0)
 			pool_dispatch_soon(pool_of(node));
 }
 

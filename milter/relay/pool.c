@@ -7,18 +7,19 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/publish.h"
 #include "smtp/reply.h"
 
+#define OVERLAP_PATIENCE USEC_PER_SEC /* nothing is put behind a body whose reply takes longer, if that can be helped */
 #define POOL_LOST_MAX 5 /* so many transactions in a row lost with their connection count as one failure */
 
 static unsigned connection_numbers; /* connections are numbered through the daemon's life */
 
 static void on_dispatch(void *arg);
-static void on_retry(void *arg);
 static const struct connection_owner callbacks;
 
 /* ---- life ---- */
@@ -28,6 +29,12 @@ static enum pipeline_mode configured_mode(const struct relay_conf *relay)
 	return relay->streaming == STREAMING_OFF ? MODE_CLASSIC : MODE_OVERLAP;
 }
 
+static time_t modified(const char *path)
+{
+	struct stat status;
+	return path != NULL && stat(path, &status) == 0 ? status.st_mtime : 0;
+}
+
 static void configure(struct pool *pool, const struct relay_conf *relay)
 {
 	char error[NET_ERROR_SIZE];
@@ -35,6 +42,7 @@ static void configure(struct pool *pool, const struct relay_conf *relay)
 	pool->relay = relay;
 	pool->mode = configured_mode(relay);
 	rate_set(&pool->rate, relay->rate, relay->rate > 1 ? (unsigned)relay->rate : 1);
+	pool->ca_changed = modified(relay->tls_ca_file);
 	if (relay->tls != TLS_NONE) {
 		pool->tls = tls_context_create(relay->tls_verify, relay->tls_ca_file, error, sizeof(error));
 		if (pool->tls == NULL)
@@ -67,7 +75,7 @@ struct pool *pool_create(const struct relay_conf *relay, struct account *account
 	pool->owner = owner;
 	pool->progress = clock_now();
 	timer_init(&pool->dispatch, "dispatch", on_dispatch, pool);
-	timer_init(&pool->retry, "connect back-off", on_retry, pool);
+	timer_init(&pool->retry, "connect back-off", on_dispatch, pool);
 	timer_init(&pool->paced, "rate", on_dispatch, pool);
 	join_account(pool, account);
 	configure(pool, relay);
@@ -116,6 +124,16 @@ unsigned pool_in_flight(const struct pool *pool)
 	for (struct list *n = pool->busy.next; n != &pool->busy; n = n->next)
 		in_flight += connection_in_flight(connection_of_node(n));
 	return (unsigned)in_flight;
+}
+
+unsigned pool_staying(const struct pool *pool)
+{
+	const struct list *lists[] = {&pool->opening, &pool->idle, &pool->busy};
+	unsigned staying = 0;
+	for (size_t i = 0; i < 3; i++)
+		for (struct list *n = lists[i]->next; n != lists[i]; n = n->next)
+			staying += !connection_life_over(connection_of_node(n));
+	return staying;
 }
 
 bool pool_stalled(const struct pool *pool)
@@ -173,8 +191,10 @@ static void give_back_waiting(struct pool *pool, struct reply *why, enum transac
 
 static void go_down(struct pool *pool, struct reply *why)
 {
-	if (pool->down == NULL) {
+	if (pool->down == NULL)
 		pool->down_since = clock_now();
+	if (!pool->told_down) {
+		pool->told_down = true;
 		tell(pool, EVENT_RELAY_DOWN, NULL, why->text);
 	}
 	reply_unref(&pool->down);
@@ -185,11 +205,14 @@ static void go_down(struct pool *pool, struct reply *why)
 
 static void come_up(struct pool *pool)
 {
-	pool->proven = true;
-	pool->failures = 0;
-	timer_cancel(&pool->retry);
-	if (pool->down != NULL)
+	if (!pool->losing) { /* else only a transaction that comes to its end shows that it works again */
+		pool->proven = true;
+		pool->failures = 0;
+		timer_cancel(&pool->retry);
+	}
+	if (pool->told_down)
 		tell(pool, EVENT_RELAY_UP, NULL, NULL);
+	pool->told_down = false;
 	reply_unref(&pool->down);
 }
 
@@ -207,14 +230,9 @@ static void count_failure(struct pool *pool, struct reply *why, enum setup_fault
 	pool->known_length = 0;
 	usec_t wait = trouble_backoff(fault, pool->failures);
 	timer_arm(&pool->retry, wait - wait / 4 + (usec_t)(arc4random_uniform(500) * (uint64_t)wait / 1000));
-	bool alive = !list_empty(&pool->idle) || !list_empty(&pool->busy);
+	bool alive = !pool->losing && (!list_empty(&pool->idle) || !list_empty(&pool->busy));
 	if (!alive && (fault == FAULT_SETTINGS || pool->failures >= TROUBLE_FAILURES_DOWN))
 		go_down(pool, why);
-}
-
-static void on_retry(void *arg)
-{
-	on_dispatch(arg);
 }
 
 /* ---- what connections tell ---- */
@@ -311,10 +329,13 @@ static void on_expired(struct connection *c)
 /* What the end of a transaction says about pipelining at this relay. */
 static void learn_mode(struct pool *pool, const struct transaction *t, enum transaction_end end)
 {
-	if (!t->pipelined || (end != END_CONFUSED && end != END_REPLIED))
+	/* Behind the body of another and never answered: it was closed for that, or forgotten. */
+	bool unheard = t->overlapped && end == END_UNSENT && t->mail_reply == NULL;
+	bool in_body = end == END_CONFUSED && t->final_reply != NULL; /* says nothing about its group */
+	if (!t->pipelined || in_body || (end != END_CONFUSED && end != END_REPLIED && !unheard))
 		return;
 	unsigned *count = t->overlapped ? &pool->confused_overlap : &pool->confused_group;
-	*count = end == END_CONFUSED ? *count + 1 : 0;
+	*count = end == END_REPLIED ? 0 : *count + 1;
 	enum pipeline_mode mode = trouble_mode(pool->mode, pool->confused_overlap, pool->confused_group);
 	if (mode == pool->mode)
 		return;
@@ -330,19 +351,43 @@ static void on_back(struct connection *c, struct transaction *t, enum transactio
 	learn_mode(pool, t, end);
 	if (end == END_REPLIED) {
 		pool->lost_in_row = 0;
+		if (pool->losing) {
+			pool->losing = false;
+			come_up(pool);
+		}
 		note_progress(pool);
-	} else if ((end == END_UNSENT || end == END_CONFUSED) && !t->stale)
+	} else if ((end == END_UNSENT || end == END_CONFUSED || end == END_CLOSING) && !t->stale)
 		pool->lost_in_row++;
 	/* A relay that takes connections and then fails is no better than one that takes none. */
 	if (pool->lost_in_row >= POOL_LOST_MAX && t->last_trouble != NULL) {
 		pool->lost_in_row = 0;
-		count_failure(pool, t->last_trouble, FAULT_PASSING);
+		pool->losing = true;
+		char line[512];
+		struct reply *why =
+			reply_local(LOCAL_RELAY_DOWN, 451, "4.4.2", "connections are lost again and again: %s",
+				    reply_line(t->last_trouble, line, sizeof(line)));
+		count_failure(pool, why, FAULT_PASSING);
+		reply_unref(&why);
 	}
 	pool->owner->back(t, end);
 	pool_dispatch_soon(pool);
 }
 
 /* ---- giving and opening ---- */
+
+/* Its tls-ca-file or OpenSSL itself is of no use: `down` says so, and only a reload helps. */
+static bool cannot_encrypt(const struct pool *pool)
+{
+	return pool->relay->tls != TLS_NONE && pool->tls == NULL;
+}
+
+static bool may_open(const struct pool *pool)
+{
+	if (pool->hold || timer_armed(&pool->retry) || cannot_encrypt(pool))
+		return false;
+	/* After a failure one trial at a time. */
+	return pool->failures == 0 || list_empty(&pool->opening);
+}
 
 static void account_times(struct transaction *t, const struct connection *c)
 {
@@ -375,8 +420,15 @@ static void give(struct pool *pool, struct connection *c, struct transaction *t)
 	account_times(t, c);
 }
 
+/* The reply to the body before takes its time, and a connection of one's own can be had. */
+static bool another_is_better(const struct pool *pool, const struct connection *c)
+{
+	return connection_reply_awaited(c) >= OVERLAP_PATIENCE &&
+	       (!list_empty(&pool->opening) || (may_open(pool) && account_may_open(pool->account)));
+}
+
 /* An idle connection, the one used last; or the least loaded busy one that may take one more. */
-static struct connection *find_room(struct pool *pool)
+static struct connection *find_room(struct pool *pool, const struct transaction *t)
 {
 	LIST_EACH (node, next, &pool->idle)
 		if (connection_has_room(connection_of_node(node)))
@@ -384,7 +436,8 @@ static struct connection *find_room(struct pool *pool)
 	struct connection *best = NULL;
 	LIST_EACH (busy, next_busy, &pool->busy) {
 		struct connection *c = connection_of_node(busy);
-		if (connection_has_room(c) && (best == NULL || connection_load(c) < connection_load(best)))
+		if (connection_has_room_behind(c, t) && !another_is_better(pool, c) &&
+		    (best == NULL || connection_load(c) < connection_load(best)))
 			best = c;
 	}
 	return best;
@@ -405,8 +458,12 @@ static void give_waiting(struct pool *pool)
 	struct connection *c;
 	if (pool->hold)
 		return;
-	while (!list_empty(&pool->waiting) && (c = find_room(pool)) != NULL && !paced(pool))
-		give(pool, c, LIST_ENTRY_OF(pool->waiting.next, struct transaction, node));
+	while (!list_empty(&pool->waiting)) {
+		struct transaction *t = LIST_ENTRY_OF(pool->waiting.next, struct transaction, node);
+		if ((c = find_room(pool, t)) == NULL || paced(pool))
+			return;
+		give(pool, c, t);
+	}
 }
 
 static void on_room(struct connection *c)
@@ -441,17 +498,20 @@ static void open_one(struct pool *pool)
 		.first_host = pool->first_host,
 		.known = pool->known,
 		.known_length = pool->known_length,
+		.turn = pool->failures,
 		.mode = pool->mode,
 	};
 	(void)connection_create(&settings);
 }
 
-static bool may_open(const struct pool *pool)
+unsigned pool_needs(const struct pool *pool)
 {
-	if (pool->hold || timer_armed(&pool->retry) || (pool->relay->tls != TLS_NONE && pool->tls == NULL))
-		return false;
-	/* After a failure one trial at a time. */
-	return pool->failures == 0 || list_empty(&pool->opening);
+	size_t spare = list_count(&pool->opening) + list_count(&pool->idle), waiting = list_count(&pool->waiting);
+	if (!may_open(pool))
+		return 0;
+	if (pool->down != NULL)
+		return list_empty(&pool->opening);
+	return waiting > spare ? (unsigned)(waiting - spare) : 0;
 }
 
 static void open_wanted(struct pool *pool)
@@ -459,8 +519,11 @@ static void open_wanted(struct pool *pool)
 	/* A relay that is down is tried whenever its back-off ends, whether mail waits or not. */
 	size_t want = pool->down != NULL ? list_empty(&pool->opening) : wanted(pool);
 	while (want-- > 0 && may_open(pool)) {
+		bool needed = pool_needs(pool) > 0;
+		if (!needed && !account_has_spare(pool->account, pool))
+			return; /* warm ones come last: their slots are needed by other relays of the account */
 		if (!account_may_open(pool->account)) {
-			if (!list_empty(&pool->waiting))
+			if (needed)
 				(void)account_make_room(pool->account, pool);
 			return;
 		}
@@ -471,9 +534,11 @@ static void open_wanted(struct pool *pool)
 /* More sockets than the cap allows after a reload: idle ones go. */
 static void shrink(struct pool *pool)
 {
-	if (account_sockets(pool->account) > account_max(pool->account) && !list_empty(&pool->idle) &&
-	    list_empty(&pool->closing))
-		connection_retire(connection_of_node(pool->idle.prev));
+	struct list *lists[] = {&pool->idle, &pool->busy};
+	for (size_t i = 0; i < 2; i++)
+		LIST_EACH (node, next, lists[i])
+			if (account_staying(pool->account) > account_max(pool->account))
+				connection_retire(connection_of_node(node));
 }
 
 static void on_dispatch(void *arg)
@@ -484,13 +549,28 @@ static void on_dispatch(void *arg)
 		pool->mode_until = 0;
 		pool->confused_group = pool->confused_overlap = 0;
 	}
+	shrink(pool);
 	give_waiting(pool);
 	open_wanted(pool);
-	shrink(pool);
 	if (list_empty(&pool->waiting) && !list_empty(&pool->idle))
 		account_idle(pool->account, pool);
 	if ((pool->hold & (HOLD_STOPPED | HOLD_RETIRED)) && pool_quiet(pool))
 		pool->owner->empty(pool);
+}
+
+void pool_learn_recipients(struct pool *pool, size_t taken)
+{
+	if (taken < 2) /* one was taken, the next may just have a full mailbox */
+		return;
+	pool->recipients_learned = taken;
+	pool->recipients_until = clock_now() + TROUBLE_MODE_KEPT;
+}
+
+size_t pool_most_recipients(const struct pool *pool)
+{
+	size_t learned = clock_now() < pool->recipients_until ? pool->recipients_learned : 0;
+	size_t announced = pool->recipients_announced;
+	return learned == 0 || (announced > 0 && announced < learned) ? announced : learned;
 }
 
 void pool_dispatch_soon(struct pool *pool)
@@ -512,7 +592,6 @@ void pool_submit(struct pool *pool, struct transaction *t, bool again)
 		list_prepend(&pool->waiting, &t->node);
 	else
 		list_append(&pool->waiting, &t->node);
-	pool->replayed += again;
 	pool_dispatch_soon(pool);
 }
 
@@ -526,9 +605,8 @@ void pool_withdraw(struct pool *pool, struct transaction *t)
 	pool->owner->back(t, END_WITHDRAWN);
 }
 
-void pool_expire(struct pool *pool, struct transaction *t)
+void pool_expire(struct transaction *t)
 {
-	(void)pool;
 	assert(t->connection != NULL);
 	connection_abort(t->connection, "closed, the message's deadline has passed");
 }
@@ -573,7 +651,8 @@ void pool_reconnect(struct pool *pool)
 	retire_all(pool);
 	timer_cancel(&pool->retry);
 	pool->failures = 0;
-	reply_unref(&pool->down);
+	if (!cannot_encrypt(pool))
+		reply_unref(&pool->down);
 	pool_dispatch_soon(pool);
 }
 
@@ -612,7 +691,7 @@ static bool same_connections(const struct relay_conf *a, const struct relay_conf
 
 bool pool_reconfigure(struct pool *pool, const struct relay_conf *relay)
 {
-	if (!same_connections(pool->relay, relay))
+	if (!same_connections(pool->relay, relay) || pool->ca_changed != modified(relay->tls_ca_file))
 		return false;
 	struct conf *old = pool->conf;
 	pool->conf = conf_ref(relay->conf);

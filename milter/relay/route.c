@@ -31,6 +31,7 @@ struct router {
 };
 
 static const struct pool_owner callbacks;
+static void on_deliveries_over(struct delivery_router *base);
 static struct router *the_router; /* pools tell it what they announce; there is one for each process */
 
 static struct pool *pool_of(struct list *node)
@@ -54,7 +55,14 @@ static void add_pool(struct router *router, const struct relay_conf *relay, bool
 	struct account *account = account_get(&router->accounts, relay->account, unclean);
 	struct pool *pool = pool_create(relay, account, &callbacks);
 	const struct capabilities *caps = announced_get(router->announced, relay->name);
-	pool->recipients_max = caps ? caps->rcpt_max : 0;
+	pool->recipients_announced = caps ? caps->rcpt_max : 0;
+	LIST_EACH (node, next, &router->base.pools) { /* what was last told or ordered of it stands */
+		struct pool *before = pool_of(node);
+		if (strcmp(before->relay->name, relay->name) != 0)
+			continue;
+		pool->told_down = before->told_down;
+		pool->hold = before->hold & (HOLD_PAUSED | HOLD_DRAINED);
+	}
 	list_append(&router->base.pools, &pool->node);
 }
 
@@ -83,6 +91,7 @@ struct router *router_create(struct conf *conf, bool unclean)
 	list_init(&router->base.deliveries);
 	list_init(&router->accounts);
 	router->base.pool = live_pool;
+	router->base.quiet = on_deliveries_over;
 	router->conf = conf_ref(conf);
 	router->announced = announced_create(conf->spool_directory);
 	timer_init(&router->tick, "shares", on_tick, router);
@@ -197,6 +206,11 @@ void router_abort(struct router *router)
 	delivery_abort_all(&router->base);
 }
 
+static void on_deliveries_over(struct delivery_router *base)
+{
+	finish_if_over(LIST_ENTRY_OF(base, struct router, base));
+}
+
 static void on_pool_empty(struct pool *pool)
 {
 	if (pool->hold & HOLD_RETIRED)
@@ -206,8 +220,7 @@ static void on_pool_empty(struct pool *pool)
 
 static void on_announced(struct pool *pool, const struct capabilities *caps)
 {
-	if (caps->rcpt_max > 0)
-		pool->recipients_max = caps->rcpt_max;
+	pool->recipients_announced = caps->rcpt_max;
 	announced_set(the_router->announced, pool->relay->name, caps);
 }
 

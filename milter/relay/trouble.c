@@ -41,7 +41,7 @@ static enum reply_worth worth_in_transaction(enum command_kind kind, const struc
 	if (t->plain)
 		return WORTH_REFUSAL;
 	/* 500 and 503 complain about the way of talking, never about the message. */
-	if (t->pipelined && (reply->code == 500 || reply->code == 503))
+	if (t->pipelined && kind != COMMAND_BODY && (reply->code == 500 || reply->code == 503))
 		return WORTH_CONFUSED;
 	/*
 	 * DATA refused while recipients were accepted: one reply too many before it would look the same and would
@@ -71,7 +71,8 @@ enum reply_worth trouble_reply(enum command_kind kind, const struct reply *reply
 /* The body was refused while it was being written, twice, the second time by itself: that is the relay's verdict. */
 static bool refused_in_the_body(const struct transaction *t)
 {
-	return t->plain && t->final_reply != NULL && negative(t->final_reply) && transaction_accepted(t) > 0;
+	return t->plain && t->final_reply != NULL && negative(t->final_reply) && t->final_reply->code != 421 &&
+	       transaction_accepted(t) > 0;
 }
 
 enum disposition trouble_transaction(struct transaction *t, enum transaction_end end)
@@ -97,7 +98,7 @@ enum disposition trouble_transaction(struct transaction *t, enum transaction_end
 	}
 	if (!t->stale)
 		t->losses++;
-	return t->losses >= TROUBLE_LOSSES_MAX ? DISPOSE_DEFER : DISPOSE_REPLAY;
+	return t->losses >= TROUBLE_LOSSES_MAX ? DISPOSE_NEXT_RELAY : DISPOSE_REPLAY;
 }
 
 struct reply *trouble_defer(const struct transaction *t, enum transaction_end end, const char *relay)

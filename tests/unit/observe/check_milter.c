@@ -625,21 +625,36 @@ END_TEST
 #ifndef __SANITIZE_THREAD__
 START_TEST(main_is_told_if_libmilter_ends_by_itself)
 {
-	sigset_t term;
 	struct mta mta;
 	start_with("");
 	ck_assert(mta_open(&mta, path, POSTFIX)); /* it has begun */
-	usleep(100 * 1000);
-	sigemptyset(&term);
-	sigaddset(&term, SIGTERM);
-	pthread_sigmask(SIG_BLOCK, &term, NULL); /* so that libmilter's thread takes it */
-	kill(getpid(), SIGTERM);
+	ck_assert_int_eq(smfi_stop(), MI_SUCCESS);
 	loop_run();
 	ck_assert(atomic_load(&is_lost));
 	mta_close(&mta);
 }
 END_TEST
 #endif
+
+START_TEST(a_signal_that_main_cannot_take_yet_waits_for_it)
+{
+	sigset_t term, pending;
+	struct mta mta;
+	start_with("");
+	ck_assert(mta_open(&mta, path, POSTFIX)); /* it has begun */
+	usleep(100 * 1000);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &term, NULL);
+	kill(getpid(), SIGTERM);
+	usleep(100 * 1000);
+	ck_assert_int_eq(sigpending(&pending), 0);
+	ck_assert(sigismember(&pending, SIGTERM)); /* nobody has taken it */
+	struct mta_result result = mta_end(&mta, "4fXyZ1");
+	ck_assert_str_eq(tag_of(&result).queue_id, "4fXyZ1");
+	mta_close(&mta);
+}
+END_TEST
 
 static atomic_int taken_by_main, taken_by_others;
 static pthread_t main_thread;
@@ -707,6 +722,7 @@ static TCase *sessions_case(void)
 #ifndef __SANITIZE_THREAD__ /* libmilter's threads end by pulling the mutexes from under each other */
 	tcase_add_test(tcase, main_is_told_if_libmilter_ends_by_itself);
 #endif
+	tcase_add_test(tcase, a_signal_that_main_cannot_take_yet_waits_for_it);
 	tcase_add_test(tcase, signals_go_to_the_main_thread_and_libmilter_goes_on);
 	return tcase;
 }

@@ -163,7 +163,7 @@ START_TEST(replays_end)
 {
 	for (int i = 1; i < TROUBLE_LOSSES_MAX; i++)
 		ck_assert_int_eq(trouble_transaction(t, END_UNSENT), DISPOSE_REPLAY);
-	ck_assert_int_eq(trouble_transaction(t, END_UNSENT), DISPOSE_DEFER);
+	ck_assert_int_eq(trouble_transaction(t, END_UNSENT), DISPOSE_NEXT_RELAY);
 	struct reply *reply = trouble_defer(t, END_UNSENT, "far");
 	ck_assert_int_eq(reply->local, LOCAL_CONNECTION);
 	reply_unref(&reply);
