@@ -82,7 +82,7 @@
 #include "script.h"
 #include "world.h"
 
-#define SECONDS_MAX 30 /* of real time for one scenario */
+#define SECONDS_MAX 60 /* of real time for one scenario */
 #define DIRECTORY_SIZE 64
 #define REASONS_MAX 12     /* lines shown of a scenario that failed */
 #define TRANSCRIPT_MAX 120 /* … of what happened in it; all with -v */
@@ -99,10 +99,10 @@ static unsigned passed, failed;
 /* The process ends within a scenario: say in which. */
 static void on_fatal(int signal_number)
 {
-	const char text[] = "\nnot ok, the process ends in: ";
+	const char *text = signal_number == SIGALRM ? "\nnot ok, takes too long: " : "\nnot ok, the process ends in: ";
 
-	if (write(STDERR_FILENO, text, sizeof(text) - 1) == -1 ||
-	    write(STDERR_FILENO, current, strlen(current)) == -1 || write(STDERR_FILENO, "\n", 1) == -1)
+	if (write(STDERR_FILENO, text, strlen(text)) == -1 || write(STDERR_FILENO, current, strlen(current)) == -1 ||
+	    write(STDERR_FILENO, "\n", 1) == -1)
 		_exit(1);
 	signal(signal_number, SIG_DFL);
 	raise(signal_number);
@@ -240,6 +240,7 @@ int main(int argc, char **argv)
 	bool good;
 
 	read_options(argc, argv);
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGABRT, on_fatal);
 	signal(SIGALRM, on_fatal);
