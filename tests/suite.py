@@ -27,9 +27,9 @@ BUILDS = {
 # The sanitizers of some compilers fail now and then where the kernel spreads addresses widely.
 FIXED_ADDRESSES = ["setarch", os.uname().machine, "-R"]
 
-# What measures speed runs in the normal build and alone; the rest with AddressSanitizer, two at a time.
+# What measures speed runs in the normal build and alone; the rest under the sanitizers, two at a time.
 MEASURES = ["test_link", "test_fairness", "test_ratio"]
-THREADED = ["test_reload", "test_kill"]
+REST = ["-j", "2", *(f"--except={name}" for name in MEASURES)]
 
 total = {"passed": 0, "failed": 0}
 
@@ -145,10 +145,9 @@ def run_built(work, source):
     if not os.path.exists("/usr/sbin/exim4"):
         step("unpack Exim", unpack_exim, os.path.join(work, "exim"))
     integration("integration, normal", places["normal"], MEASURES)
-    integration("integration, address", places["address"], ["-j", "2", *(f"--except={name}" for name in MEASURES)], RELAYPOOL_PATIENCE="3",
-                RELAYPOOL_SANITIZED="1")
-    integration("integration, thread", places["thread"], THREADED, RELAYPOOL_PATIENCE="5", RELAYPOOL_SCALE="0.2",
-                RELAYPOOL_SANITIZED="1")
+    integration("integration, address", places["address"], REST, RELAYPOOL_PATIENCE="3", RELAYPOOL_SANITIZED="1")
+    integration("integration, thread", places["thread"], REST, RELAYPOOL_PATIENCE="5", RELAYPOOL_SANITIZED="1",
+                RELAYPOOL_SCALE="0.2")
 
 
 def main():

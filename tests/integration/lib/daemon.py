@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import threading
@@ -62,6 +63,8 @@ class Relaypoold:
         for path in (self.directory, os.path.join(self.directory, "run"), self.sockets):
             os.makedirs(path, exist_ok=True)
         os.chown(os.path.dirname(self.control), *_user())
+        shutil.chown(self.sockets, USER, "postfix")
+        os.chmod(self.sockets, 0o2750)
         self.process = None
         self.flushes = 0
         self.write_config()
@@ -89,7 +92,8 @@ class Relaypoold:
 
     def start(self):
         """Returns when it answers on its control socket; an error with its log if it does not."""
-        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "TSAN_OPTIONS": "halt_on_error=0"}
+        suppressions = os.path.join(settings.SOURCE, "tests", "tsan.supp")
+        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1", "TSAN_OPTIONS": f"suppressions={suppressions}"}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([os.path.join(settings.BUILD, "relaypoold"), "-f", "-c", self.config_path],
                                             stderr=log, env=environment)
@@ -137,7 +141,7 @@ class Relaypoold:
             self.process.send_signal(signal.SIGTERM)
             if hurry:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.process.wait(2)
+                    self.process.wait(5 * settings.PATIENCE)
                 self.process.send_signal(signal.SIGTERM)
             self.process.wait(seconds * settings.PATIENCE)
         if self.process and self.process.returncode:
