@@ -74,6 +74,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -241,6 +242,7 @@ int main(int argc, char **argv)
 
 	read_options(argc, argv);
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	prctl(PR_SET_TIMERSLACK, 1); /* world.c pauses for microseconds, very often */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGABRT, on_fatal);
 	signal(SIGALRM, on_fatal);

@@ -448,8 +448,11 @@ static bool jump(struct world *w, usec_t limit)
 {
 	usec_t due;
 
-	usleep(KERNEL_PAUSE);
-	world_settle(w);
+	if (w->activity != w->quiet_since) { /* many timers in a row have nothing to do with any relay */
+		usleep(KERNEL_PAUSE);
+		world_settle(w);
+	}
+	w->quiet_since = w->activity;
 	for (unsigned i = 0; i < KERNEL_TURNS && body_coming(w); i++) {
 		usleep(1000);
 		world_settle(w);

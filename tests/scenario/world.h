@@ -73,8 +73,9 @@ struct world {
 	struct list log;
 	struct list orders; /* actions of `do`, kept until the end */
 	unsigned long events[EVENT_KINDS];
-	unsigned long activity; /* anything that was said, heard, logged or settled */
-	bool inside_take;       /* settled() must not be called now */
+	unsigned long activity;    /* anything that was said, heard, logged or settled */
+	unsigned long quiet_since; /* `activity` when time last moved */
+	bool inside_take;          /* settled() must not be called now */
 
 	struct evbuffer *failures;   /* one sentence a line */
 	struct evbuffer *transcript; /* what happened, in order */
