@@ -18,7 +18,7 @@ enum local_failure {
 	LOCAL_CAPACITY,   /* 451 4.3.2: the relay's share of the waiting places is taken */
 	LOCAL_SHUTDOWN,   /* 451 4.3.2: relaypoold is stopping */
 	LOCAL_NO_ROUTE,   /* 451 4.3.5: no route matches and there is none without conditions */
-	LOCAL_FEATURE,    /* 451 4.3.0: the relay no longer announces what LHLO offered (8BITMIME, DSN) */
+	LOCAL_FEATURE,    /* 451 4.3.0, 4.6.3: the relay no longer announces what LHLO offered (8BITMIME, DSN) */
 	LOCAL_SIZE,       /* 552 5.3.4: larger than any relay of the route takes (RFC 1870 §6.1) */
 	LOCAL_SMTPUTF8,   /* 553 5.6.7: no relay of the route takes internationalized mail (RFC 6531 §3.5) */
 	LOCAL_INGEST,     /* what the listener itself answers: syntax, sequence, content */
@@ -55,7 +55,7 @@ enum reply_status reply_parse(const char *data, size_t length, size_t *used, str
 
 /* A local reply. `enhanced` like "4.4.2". The caller's. */
 struct reply *reply_local(enum local_failure failure, int code, const char *enhanced, const char *format, ...)
-    PRINTF_LIKE(4, 5);
+	PRINTF_LIKE(4, 5);
 struct reply *reply_ref(struct reply *reply);
 void reply_unref(struct reply **reply); /* and sets the pointer to NULL; NULL inside is allowed */
 

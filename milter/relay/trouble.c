@@ -34,6 +34,9 @@ static enum reply_worth worth_in_transaction(enum command_kind kind, const struc
 	/* Accepted although MAIL was refused: the replies have slipped. */
 	if (!negative(reply) && kind != COMMAND_RSET && t->mail_reply != NULL && negative(t->mail_reply))
 		return WORTH_CONFUSED;
+	/* 354 for nobody: some servers do that, and so do replies that have slipped. Command by command it is not asked. */
+	if (!negative(reply) && kind == COMMAND_DATA && transaction_accepted(t) == 0 && t->pipelined)
+		return WORTH_CONFUSED;
 	if (follows_from_refusal(kind, t))
 		return WORTH_REFUSAL;
 	if (!negative(reply))
