@@ -32,12 +32,15 @@ MEASURES = ["test_link", "test_fairness", "test_ratio"]
 REST = ["-j", "2", *(f"--except={name}" for name in MEASURES)]
 
 total = {"passed": 0, "failed": 0}
+failures = []  # a line or a few for each, repeated at the end
 
 
 def count(name, passed, failed, begin):
     total["passed"] += passed
     total["failed"] += failed
     result = "FAIL" if failed or not passed else "ok  "
+    if failed or not passed:
+        failures.append(f"FAIL {name}")
     print(f"{result} {name}: {passed} passed, {failed} failed ({time.monotonic() - begin:.0f} s)", flush=True)
 
 
@@ -62,11 +65,17 @@ def checks_of(result_path):
         good = re.search(r"^:test-result: (PASS|SKIP)", file.read(), re.MULTILINE) is not None
     figures = [tuple(map(int, found)) for found in
                re.findall(r"^\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)", log, re.MULTILINE)]
-    failed = sum(failures + errors for _, failures, errors in figures)
+    failed = sum(wrong + errors for _, wrong, errors in figures)
     passed = sum(checks for checks, _, _ in figures) - failed
     if not good:
         print(log[-6000:])
+        failures.append(log[-1500:])
     return (passed or int(good), failed or int(not good))
+
+
+def checks_below(directory):
+    """[(passed, failed)] of every test program that make check ran there."""
+    return [checks_of(path) for path in glob.glob(os.path.join(directory, "tests", "**", "*.trs"), recursive=True)]
 
 
 def check(name, directory):
@@ -74,8 +83,17 @@ def check(name, directory):
     begin = time.monotonic()
     with contextlib.suppress(Failed):
         quietly([*FIXED_ADDRESSES, "make", f"-j{CPUS}", "-k", "check"], directory)
-    results = [checks_of(path) for path in glob.glob(os.path.join(directory, "tests", "**", "*.trs"), recursive=True)]
+    results = checks_below(directory)
     count(name, sum(passed for passed, _ in results), sum(failed for _, failed in results) + (not results), begin)
+
+
+def distcheck(directory):
+    try:
+        quietly(["make", f"-j{CPUS}", "distcheck"], directory)
+    except Failed:
+        for place in glob.glob(os.path.join(directory, "relaypool-*", "_build", "sub")):
+            checks_below(place)  # tells of those that failed
+        raise
 
 
 def integration(name, directory, options, **environment):
@@ -87,6 +105,8 @@ def integration(name, directory, options, **environment):
                                env={**os.environ, "RELAYPOOL_BUILD": directory, **environment})
     closing = None
     for line in process.stdout:
+        if re.match(r"FAIL |[\w.]*(Error|Expired|Failed)\b", line):
+            failures.append(line.rstrip("\n"))
         closing = re.fullmatch(r"(\d+) passed, (\d+) failed\n", line)
         if not closing:
             print(f"     {line}", end="", flush=True)
@@ -120,7 +140,7 @@ def check_form(source):
 def tidy(source, directory):
     """clang-tidy over every translation unit, as many at once as there are processors."""
     folders = [f"-I{path}" for path in glob.glob(f"{source}/milter/*/")]
-    flags = ["-std=gnu11", f"-I{source}/include", f"-I{directory}", *folders, "-DSYSCONFDIR=\"/etc\"",
+    flags = ["-std=gnu11", "-D_GNU_SOURCE", f"-I{source}/include", f"-I{directory}", *folders, "-DSYSCONFDIR=\"/etc\"",
              "-DLOCALSTATEDIR=\"/var\"", "-DRUNSTATEDIR=\"/run\""]
     units = [path for path in sources(source, "milter", "tests") if path.endswith(".c")]
     def look(unit):
@@ -141,7 +161,7 @@ def run_built(work, source):
             return
     for kind, place in places.items():
         check(f"make check, {kind}", place)
-    step("make distcheck", quietly, ["make", f"-j{CPUS}", "distcheck"], places["normal"])
+    step("make distcheck", distcheck, places["normal"])
     if not os.path.exists("/usr/sbin/exim4"):
         step("unpack Exim", unpack_exim, os.path.join(work, "exim"))
     integration("integration, normal", places["normal"], MEASURES)
@@ -163,6 +183,8 @@ def main():
         step("clang-tidy", tidy, source, os.path.join(work, "normal"))
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    if failures:
+        print("\nWhat failed:", *failures, sep="\n")
     print(f"{total['passed']} passed, {total['failed']} failed")
     sys.exit(total["failed"] != 0)
 

@@ -53,8 +53,8 @@ def run_inside(name, keep):
         getattr(importlib.import_module(module), function)()
         daemon.stop_all()
     except BaseException:
-        traceback.print_exc(file=sys.stdout)
         show_logs(work)
+        traceback.print_exc(file=sys.stdout)
         sys.exit(1)
     sys.exit(0)
 
