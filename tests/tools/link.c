@@ -48,7 +48,7 @@ static struct {
 	int device[2];   /* in namespace A and in B */
 	int timer;
 	struct packets
-	    held; /* one queue: the delay is the same both ways, so the order of arrival is that of leaving */
+		held; /* one queue: the delay is the same both ways, so the order of arrival is that of leaving */
 	size_t held_octets;
 	uint64_t carried, lost, overflowed, latest; /* latest: by how many nanoseconds a packet left too late at most */
 } wire;
@@ -149,7 +149,7 @@ static int open_end(const char *namespace, const char *local, const char *remote
 static void set_timer(uint64_t due)
 {
 	struct itimerspec when = {
-	    .it_value = {.tv_sec = (time_t)(due / 1000000000u), .tv_nsec = (long)(due % 1000000000u)}};
+		.it_value = {.tv_sec = (time_t)(due / 1000000000u), .tv_nsec = (long)(due % 1000000000u)}};
 
 	if (timerfd_settime(wire.timer, TFD_TIMER_ABSTIME, &when, NULL) == -1)
 		err(1, "timerfd_settime");
