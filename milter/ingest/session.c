@@ -233,6 +233,20 @@ static void end_of_data(struct session *session)
 }
 
 /*
+ * The loop would write later, after whatever else this turn brings, such as the next body on the relay's connection:
+ * killed between the two, we would have kept from the MTA what the relay has taken. What does not fit goes out later.
+ */
+static void say_at_once(struct session *session)
+{
+	struct evbuffer *output = bufferevent_get_output(session->stream);
+
+	evbuffer_unfreeze(output, 1); /* the stream keeps its front to itself */
+	(void)evbuffer_write(output, bufferevent_getfd(session->stream));
+	evbuffer_freeze(output, 1);
+	bufferevent_trigger(session->stream, EV_WRITE, BEV_TRIG_DEFER_CALLBACKS); /* on_written() once it is empty */
+}
+
+/*
  * A recipient got its verdict. Verdicts come in any order; replies go out in the order of the recipients. Pipelined
  * commands come next when the replies are written: see on_written().
  */
@@ -254,6 +268,7 @@ void session_settled(struct message *message, struct recipient *recipient)
 	session->answered = 0;
 	message_unref(&session->message);
 	session_rest(session);
+	say_at_once(session);
 }
 
 /* ---- reading ---- */

@@ -602,6 +602,22 @@ START_TEST(verdicts_are_written_in_the_order_of_the_recipients)
 }
 END_TEST
 
+/* When we are killed right after the relay's verdict, or the next body on that connection, the MTA knows of it. */
+START_TEST(the_last_verdict_is_with_the_mta_at_once)
+{
+	int mta = waiting(2);
+	char replies[64] = "";
+
+	relay_says(0, 0, "250 2.0.0 first");
+	relay_says(0, 1, "250 2.0.0 second");
+	ck_assert_int_gt(recv(mta, replies, sizeof(replies) - 1, MSG_DONTWAIT), 0); /* the loop has not turned since */
+	ck_assert_str_eq(replies, "250 2.0.0 first\r\n250 2.0.0 second\r\n");
+	mta_say(mta, "NOOP\r\n");
+	mta_expect(mta, OK);
+	close(mta);
+}
+END_TEST
+
 START_TEST(fifty_recipients_get_fifty_verdicts)
 {
 	char expected[4096] = "", line[64];
@@ -1190,6 +1206,7 @@ static void add_arrival_tests(TCase *tcase)
 static void add_verdict_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, verdicts_are_written_in_the_order_of_the_recipients);
+	tcase_add_test(tcase, the_last_verdict_is_with_the_mta_at_once);
 	tcase_add_test(tcase, fifty_recipients_get_fifty_verdicts);
 	tcase_add_test(tcase, commands_sent_meanwhile_are_answered_after_the_verdicts);
 	tcase_add_test(tcase, all_commands_sent_meanwhile_are_answered_in_the_end);
