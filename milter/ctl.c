@@ -436,6 +436,41 @@ static int daemon_connect(const char *path)
 	return fd;
 }
 
+/*
+ * Sends all of it, without SIGPIPE. A daemon that turns us away has said why before it closed, so that a connection
+ * closed meanwhile is no failure yet: its answer is read. False with errno.
+ */
+static bool daemon_send(int fd, const char *text, size_t length)
+{
+	while (length > 0) {
+		ssize_t sent = send(fd, text, length, MSG_NOSIGNAL);
+		if (sent == -1)
+			return errno == EPIPE || errno == ECONNRESET;
+		text += sent;
+		length -= (size_t)sent;
+	}
+	return true;
+}
+
+/* Reads one line and closes. The caller's; NULL with errno (0: the daemon closed early). */
+static char *daemon_answer(int fd)
+{
+	char *answer = NULL;
+	size_t size = 0;
+	FILE *stream = fdopen(fd, "r");
+	if (!stream)
+		return NULL;
+	errno = 0;
+	ssize_t length = getline(&answer, &size, stream);
+	int why = errno;
+	fclose(stream);
+	if (length > 0 && answer[length - 1] == '\n')
+		return answer;
+	free(answer);
+	errno = why;
+	return NULL;
+}
+
 /* Sends the request and reads one line. The caller's; NULL with errno (0: the daemon closed early). */
 static char *daemon_ask(int fd, const char *verb, const char *argument)
 {
@@ -443,23 +478,17 @@ static char *daemon_ask(int fd, const char *verb, const char *argument)
 		argument ? json_pack("{s:s, s:[s]}", "verb", verb, "args", argument) : json_pack("{s:s}", "verb", verb);
 	char *line = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	json_decref(request);
-	FILE *stream = line ? fdopen(fd, "r+") : NULL;
-	if (!stream) {
-		free(line);
+	if (!line) {
+		close(fd);
 		errno = EINVAL;
 		return NULL;
 	}
-	fprintf(stream, "%s\n", line);
-	free(line);
-	char *answer = NULL;
-	size_t size = 0;
-	errno = 0;
-	ssize_t length = fflush(stream) == 0 ? getline(&answer, &size, stream) : -1;
+	bool sent = daemon_send(fd, line, strlen(line)) && daemon_send(fd, "\n", 1);
 	int why = errno;
-	fclose(stream);
-	if (length > 0 && answer[length - 1] == '\n')
-		return answer;
-	free(answer);
+	free(line);
+	if (sent)
+		return daemon_answer(fd);
+	close(fd);
 	errno = why;
 	return NULL;
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/loop.h"
@@ -15,16 +14,6 @@
 #include "rooms.h"
 
 /* ---- a client ---- */
-
-static int client_open(void)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", rooms.socket_path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	loop_settle();
-	return fd;
-}
 
 static void client_say(int fd, const char *text)
 {
@@ -60,7 +49,7 @@ static bool client_cut(int fd)
 static json_t *ask(const char *line)
 {
 	bool ended;
-	int fd = client_open();
+	int fd = rooms_connect();
 	client_say(fd, line);
 	client_say(fd, "\n");
 	char *text = client_hear(fd, &ended);
@@ -312,7 +301,7 @@ START_TEST(a_line_too_long_is_refused_and_the_client_cut)
 	char line[CONTROL_LINE_MAX + 2000];
 	memset(line, ' ', sizeof(line));
 	line[sizeof(line) - 1] = '\0';
-	int fd = client_open();
+	int fd = rooms_connect();
 	client_say(fd, line);
 	bool ended;
 	char *text = client_hear(fd, &ended);
@@ -326,7 +315,7 @@ END_TEST
 START_TEST(requests_are_answered_in_order_however_they_arrive)
 {
 	bool ended;
-	int fd = client_open();
+	int fd = rooms_connect();
 	client_say(fd, "{\"verb\":\"version\"}\n{\"verb\":\"pools\"}\n{\"verb\":");
 	client_say(fd, "\"sessions\"}\n");
 	char *text = client_hear(fd, &ended);
@@ -342,7 +331,7 @@ END_TEST
 START_TEST(who_has_said_all_still_gets_its_answer)
 {
 	bool ended;
-	int fd = client_open();
+	int fd = rooms_connect();
 	ck_assert_int_gt(send(fd, "{\"verb\":\"pools\"}\n", 17, 0), 0);
 	shutdown(fd, SHUT_WR);
 	loop_settle();
@@ -356,7 +345,7 @@ END_TEST
 
 START_TEST(a_silent_client_is_cut_and_a_trickle_does_not_help)
 {
-	int silent = client_open(), trickling = client_open();
+	int silent = rooms_connect(), trickling = rooms_connect();
 	for (int i = 0; i < 9; i++) {
 		clock_fake_advance(USEC_PER_SEC);
 		client_say(trickling, " ");
@@ -375,7 +364,7 @@ START_TEST(who_never_reads_is_cut_and_delays_nobody)
 {
 	bool ended;
 	rooms.pool_repeat = CONTROL_ROWS_MAX - 1; /* more than a socket buffer holds */
-	int fd = client_open();
+	int fd = rooms_connect();
 	client_say(fd, "{\"verb\":\"pools\"}\n{\"verb\":\"pools\"}\n");
 	rooms.pool_repeat = 0;
 	json_decref(ask("{\"verb\":\"pools\"}"));
@@ -393,9 +382,9 @@ START_TEST(one_client_too_many_is_turned_away)
 {
 	int clients[CONTROL_CLIENTS_MAX];
 	for (int i = 0; i < CONTROL_CLIENTS_MAX; i++)
-		clients[i] = client_open();
+		clients[i] = rooms_connect();
 	bool ended;
-	int fd = client_open();
+	int fd = rooms_connect();
 	char *text = client_hear(fd, &ended);
 	ck_assert(ended);
 	ck_assert_ptr_nonnull(strstr(text, "too many others"));

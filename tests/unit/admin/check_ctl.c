@@ -1,6 +1,7 @@
 /* relaypoolctl, run as an administrator runs it, against the control socket of this process: tables and exit codes. */
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ static int run(const char *const *arguments)
 		dup2(fds[1], 1);
 		dup2(fds[1], 2);
 		close(fds[0]);
+		signal(SIGPIPE, SIG_DFL); /* as in a shell */
 		execv("./relaypoolctl", (char *const *)arguments);
 		_exit(127);
 	}
@@ -219,6 +221,23 @@ START_TEST(not_for_this_user_is_exit_code_4)
 }
 END_TEST
 
+/* The request is longer than a socket's buffer, so that the daemon has closed before all of it is written. */
+START_TEST(a_daemon_that_turns_it_away_is_still_heard)
+{
+	static char longest[120 * 1024];
+	memset(longest, 1, sizeof(longest) - 1); /* in JSON six times as long */
+	ck_assert_int_eq(RUN("pools", longest), 2);
+	expect_says("a request has at most");
+	int others[CONTROL_CLIENTS_MAX];
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		others[i] = rooms_connect();
+	ck_assert_int_eq(RUN("pools", longest), 1);
+	expect_says("too many others are connected");
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		close(others[i]);
+}
+END_TEST
+
 START_TEST(changes_say_what_was_done)
 {
 	ck_assert_int_eq(RUN("pause", "socketlabs"), 0);
@@ -271,6 +290,7 @@ Suite *ctl_suite(void)
 	tcase_add_test(codes, a_milter_that_stopped_makes_exit_code_1);
 	tcase_add_test(codes, a_wrong_command_line_is_exit_code_2);
 	tcase_add_test(codes, no_daemon_is_exit_code_3);
+	tcase_add_test(codes, a_daemon_that_turns_it_away_is_still_heard);
 	tcase_add_test(codes, not_for_this_user_is_exit_code_4);
 	tcase_add_test(codes, check_works_with_and_without_a_daemon);
 	suite_add_tcase(suite, codes);

@@ -133,6 +133,16 @@ static int listen_on(const char *path)
 	return fd;
 }
 
+int rooms_connect(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", rooms.socket_path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	loop_settle();
+	return fd;
+}
+
 static void no_log(enum log_level level, const char *line)
 {
 	(void)level;

@@ -37,6 +37,9 @@ extern struct rooms rooms;
 void rooms_open(void);
 void rooms_close(void);
 
+/* A client of the control socket, accepted; the caller's to close. */
+int rooms_connect(void);
+
 /* Writes relaypool.conf anew. */
 void rooms_write_conf(const char *text);
 
