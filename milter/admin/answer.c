@@ -384,7 +384,7 @@ static json_t *answer_reload(const struct control_doors *doors, const char *argu
 	(void)argument;
 	char report[CONF_ERROR_SIZE] = "";
 	if (!doors->reload(report))
-		return answer_refuse(REFUSAL_FAILED, "%s", report);
+		return answer_refuse(REFUSAL_FAILED, "the running configuration stays in force: %s", report);
 	return answer_done(ADMIN_RELOAD, NULL, *report ? report : NULL);
 }
 

@@ -248,7 +248,7 @@ START_TEST(changes_say_what_was_done)
 	expect_says("needs a restart");
 	rooms.reload_error = "relaypool.conf:7: unknown key";
 	ck_assert_int_eq(RUN("reload"), 1);
-	expect_says("relaypool.conf:7: unknown key");
+	expect_says("the running configuration stays in force: relaypool.conf:7: unknown key");
 }
 END_TEST
 
