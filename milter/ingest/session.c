@@ -110,6 +110,7 @@ static void session_free(struct session *session)
 	session_drop_transaction(session);
 	timer_cancel(&session->limit);
 	timer_cancel(&session->start);
+	timer_cancel(&session->said);
 	list_remove(&session->node);
 	bufferevent_free(session->stream);
 	free(session);
@@ -243,7 +244,7 @@ static void say_at_once(struct session *session)
 	evbuffer_unfreeze(output, 1); /* the stream keeps its front to itself */
 	(void)evbuffer_write(output, bufferevent_getfd(session->stream));
 	evbuffer_freeze(output, 1);
-	bufferevent_trigger(session->stream, EV_WRITE, BEV_TRIG_DEFER_CALLBACKS); /* on_written() once it is empty */
+	timer_arm(&session->said, 0);
 }
 
 /*
@@ -384,6 +385,15 @@ static void on_written(struct bufferevent *stream, void *arg)
 		proceed(session);
 }
 
+/* As on_written() for what the stream did not write itself; what was added since, it writes and tells of. */
+static void on_said_at_once(void *arg)
+{
+	struct session *session = arg;
+
+	if (evbuffer_get_length(bufferevent_get_output(session->stream)) == 0)
+		on_written(session->stream, session);
+}
+
 static void on_gone(struct bufferevent *stream, short what, void *arg)
 {
 	(void)stream, (void)what;
@@ -435,6 +445,7 @@ void session_start(struct ingest *ingest, enum protocol protocol, int fd)
 	session->opened = session->rested = clock_now();
 	timer_init(&session->limit, "the MTA", on_limit, session);
 	timer_init(&session->start, "the greeting", on_start, session);
+	timer_init(&session->said, "the next turn", on_said_at_once, session);
 	peer_init(&session->peer, fd);
 	session->stream = bufferevent_socket_new(loop_base(), fd, BEV_OPT_CLOSE_ON_FREE);
 	assert(session->stream != NULL);

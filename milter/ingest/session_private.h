@@ -33,6 +33,7 @@ struct session {
 	usec_t entered; /* the state */
 	usec_t rested;  /* when the last message got its verdicts, or the session began */
 	struct timer limit;
+	struct timer said;  /* fires at the next turn of the loop: what was said at once has been written */
 	struct timer start; /* fires at the next turn of the loop: by then it shows who talks first */
 	bool swallowing;    /* the rest of an over-long line is being thrown away */
 	unsigned errors;
