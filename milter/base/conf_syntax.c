@@ -1,6 +1,6 @@
 /*
  * relaypool.conf from text to sections, keys and values, by libconfuse. Called by conf.c alone; never judges a value.
- * libconfuse miscounts lines after comments and takes none inside a list, so comments are blanked before it sees them.
+ * libconfuse miscounts lines after comments and takes none inside a list, so conf_scan() blanks them before.
  * Every value is a CFGT_PTR to a conf_value, which is how its line is kept.
  */
 #include <config.h>
@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "conf_scan.h"
 #include "conf_syntax.h"
 
 #define FILE_LIMIT ((size_t)1 << 20)
@@ -55,76 +56,6 @@ static void complain(unsigned line, const char *format, ...)
 	va_start(arguments, format);
 	conf_syntax_error(reading->error, reading->path, line, format, arguments);
 	va_end(arguments);
-}
-
-/* ---- comments ---- */
-
-/* Characters that end an unquoted word: libconfuse's. */
-#define WORD_ENDS " #\"'\t\n\r={}()+,*"
-
-static char *string_end(char *p)
-{
-	char quote = *p++;
-	for (; *p != '\0' && *p != quote; p++) {
-		char *brace = quote == '"' && p[0] == '$' && p[1] == '{' ? strchr(p, '}') : NULL;
-		if (brace != NULL)
-			p = brace;
-		else if (*p == '\\' && *++p == '\0')
-			return NULL;
-	}
-	return *p == quote ? p + 1 : NULL;
-}
-
-static char *comment_end(char *p)
-{
-	if (p[0] == '#' || p[1] == '/')
-		return p + strcspn(p, "\n");
-	char *close = strstr(p + 2, "*/");
-	return close == NULL ? NULL : close + 2;
-}
-
-/* The end of whatever begins at `p`; NULL if it should be closed and is not. */
-static char *token_end(char *p, bool *comment)
-{
-	*comment = p[0] == '#' || (p[0] == '/' && (p[1] == '/' || p[1] == '*'));
-	if (*comment)
-		return comment_end(p);
-	if (*p == '"' || *p == '\'')
-		return string_end(p);
-	if (p[0] == '$' && p[1] == '{' && strchr(p, '}') != NULL)
-		return strchr(p, '}') + 1;
-	size_t word = strcspn(p, WORD_ENDS);
-	return p + (word > 0 ? word : 1);
-}
-
-/*
- * Puts spaces in the place of comments. False if a string, a comment or a brace (which libconfuse would overlook) is
- * never closed.
- */
-static bool blank_comments(char *text)
-{
-	unsigned line = 1, opened = 0, depth = 0;
-	for (char *p = text, *end; *p != '\0'; p = end) {
-		bool comment;
-		end = token_end(p, &comment);
-		if (end == NULL) {
-			complain(line, "the %s that begins here is never closed", comment ? "comment" : "string");
-			return false;
-		}
-		if (*p == '{' && depth++ == 0)
-			opened = line;
-		if (*p == '}' && depth > 0)
-			depth--;
-		for (char *c = p; c < end; c++) {
-			if (*c == '\n')
-				line++;
-			else if (comment)
-				*c = ' ';
-		}
-	}
-	if (depth > 0)
-		complain(opened, "the brace that opens here is never closed");
-	return depth == 0;
 }
 
 /* ---- unknown keys ---- */
@@ -353,6 +284,24 @@ static bool parse(cfg_t *cfg, char *text)
 	return reading->error[0] == '\0';
 }
 
+/* NULL with the reason in reading->error. */
+static cfg_t *read_text(char *text)
+{
+	struct conf_mistake mistake;
+	if (!conf_scan(text, reading->sections, &mistake)) {
+		complain(mistake.line, "%s", mistake.text);
+		return NULL;
+	}
+	cfg_t *cfg = start();
+	if (cfg == NULL) {
+		complain(1, "out of memory");
+	} else if (!parse(cfg, text)) {
+		cfg_free(cfg);
+		cfg = NULL;
+	}
+	return cfg;
+}
+
 cfg_t *conf_syntax_read(const char *path, const char *const *sections, const struct conf_known *known, size_t count,
 			char error[CONF_ERROR_SIZE])
 {
@@ -362,13 +311,7 @@ cfg_t *conf_syntax_read(const char *path, const char *const *sections, const str
 	if (text == NULL)
 		return NULL;
 	reading = &now;
-	cfg_t *cfg = blank_comments(text) ? start() : NULL;
-	if (cfg == NULL) {
-		complain(1, "out of memory");
-	} else if (!parse(cfg, text)) {
-		cfg_free(cfg);
-		cfg = NULL;
-	}
+	cfg_t *cfg = read_text(text);
 	reading = NULL;
 	mem_free_secret(text);
 	return cfg;

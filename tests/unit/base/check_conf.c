@@ -78,14 +78,21 @@ static const struct {
 	{"\"\" = c\n", "conf:1: syntax error"},
 	{"\"a\\nb\" = c\n", "conf:1: unknown key a?b at the top"},
 	{"/* one\ntwo */ # three\nxyzzy = 3\n", "conf:3: unknown key xyzzy"},
-	{"milter = \"unix:/x\n\n" ONE_RELAY, "conf:3: "},
-	{"\nmilter = \"unix:/x\n\n", "conf:2: the string that begins here is never closed"},
-	{"\nmilter = 'unix:/x\\'\n\n", "conf:2: the string that begins here is never closed"},
+	{"\nmilter = \"unix:/x\n\n" ONE_RELAY, "conf:2: the string that begins here is not closed on its line"},
+	{"\nmilter = \"unix:/x\n\n", "conf:2: the string that begins here is not closed on its line"},
+	{"\nmilter = 'unix:/x\\'\n\n", "conf:2: the string that begins here is not closed on its line"},
+	{"relay a {\n host = b\n}\nroute \"r {\n relays = \"a\"\n}\n", "conf:4: the string that begins here is not"},
 	{"\n\n/* milter\n", "conf:3: the comment that begins here is never closed"},
 	{"\nrelay a {\n host = b\n", "conf:2: the brace that opens here is never closed"},
 	{"relay a {\n host = { b\n}\n", "conf:1: the brace that opens here is never closed"},
 	{"relay a {\n host = b\n}\n}\n", "conf:4: syntax error: unexpected closing brace"},
-	{"deadline =\n", "conf:2: syntax error: premature end of file"},
+	{"deadline =\n", "conf:1: deadline has no value"},
+	{"deadline = \n\nhostname = x\n" ONE_RELAY, "conf:1: deadline has no value"},
+	{"deadline = # none\nallow-users += root\n" ONE_RELAY, "conf:1: deadline has no value"},
+	{"/* so */ allow-users +=\n" ONE_RELAY, "conf:1: allow-users has no value"},
+	{"relay a {\n host = b\n port =\n}\n", "conf:3: port has no value"},
+	{"deadline = = 3\n", "conf:1: deadline has no value"},
+	{"\xef\xbb\xbf" ONE_RELAY, "conf:1: the file begins with a byte order mark (UTF-8 BOM)"},
 	{"relay {\n host = b\n}", "conf:1: syntax error: missing title for section 'relay'"},
 	{"deadline 3\n", "conf:1: syntax error: missing equal sign after option 'deadline'"},
 	{"deadline = { 3, 4 }\n", "conf:1: syntax error: unexpected token '{'"},
@@ -96,6 +103,19 @@ static const struct {
 	{"relay \"a b\" {\n host = b\n}\n", "conf:1: relay \"a b\": a name is 1 to 64 letters"},
 	{"relay \"\" {\n host = b\n}\n", "conf:1: relay \"\": a name is"},
 	{"relay a23456789012345678901234567890123456789012345678901234567890abcde { host = b }", "a name is 1 to 64"},
+
+	/* an empty list would be no list */
+	{"allow-users = {}\n" ONE_RELAY, "conf:1: allow-users = {}: an empty list is not allowed"},
+	{"lmtp =\n {\n }\n" ONE_RELAY, "conf:1: lmtp = {}: an empty list is not allowed"},
+	{"relay a {\n host = { /* none */ }\n}\n", "conf:2: host = {}: an empty list is not allowed"},
+	{"relay a {\n host = b\n auth = {}\n}\n", "conf:3: auth = {}: an empty list is not allowed"},
+	{ONE_RELAY "route r {\n relays = {}\n}\n", "conf:3: relays = {}: an empty list is not allowed"},
+	{ONE_RELAY "route r {\n relays = a\n senders = {\n # @example.org\n }\n}\n",
+	 "conf:4: senders = {}: an empty list is not allowed: name at least one, or leave the key out"},
+	{ONE_RELAY "route r {\n relays = a\n recipients = {}\n}\n", "conf:4: recipients = {}: an empty list"},
+	{ONE_RELAY "route r {\n relays = a\n clients = {}\n}\n", "conf:4: clients = {}: an empty list"},
+	{ONE_RELAY "route r {\n relays = a\n users += {}\n}\n", "conf:4: users = {}: an empty list"},
+	{ONE_RELAY "route r {\n relays = a\n headers = {}\n}\n", "conf:4: headers = {}: an empty list"},
 
 	/* values at the top */
 	{"milter = tcp:25\n" ONE_RELAY, "conf:1: milter: tcp:25: a socket is unix:PATH, inet:PORT@HOST or"},
@@ -138,7 +158,6 @@ static const struct {
 	/* relays */
 	{"relay a {\n}\n", "conf:1: relay \"a\" has no host"},
 	{"\nrelay a {\n tls = none\n}\n", "conf:2: relay \"a\" has no host"},
-	{"relay a {\n host = {}\n}\n", "relay \"a\" has no host"},
 	{"relay a {\n host = \"\"\n}\n", "conf:2: host = \"\": a host name in ASCII"},
 	{"relay a {\n host = \"a b\"\n}\n", "conf:2: host = \"a b\""},
 	{"relay a {\n host = { ok, \"b:0\" }\n}\n", "conf:2: host = \"b:0\""},
@@ -234,6 +253,16 @@ START_TEST(a_file_that_cannot_be_read_is_named)
 	write_file("conf", "relay\0a", 7, 0600);
 	ck_assert_ptr_null(conf_load("conf", error));
 	ck_assert_str_eq(error, "conf is not a text: a NUL octet stands in it");
+}
+END_TEST
+
+START_TEST(a_value_may_stand_on_the_next_line)
+{
+	struct conf *conf =
+		must_load("hostname = // ours\n \"relay\"\ndeadline =\n 300\nallow-users = {\n root\n}\n" ONE_RELAY);
+	ck_assert_str_eq(conf->hostname, "relay");
+	ck_assert_int_eq(conf->deadline, 300 * USEC_PER_SEC);
+	conf_unref(&conf);
 }
 END_TEST
 
@@ -712,6 +741,7 @@ static TCase *mistakes_tcase(void)
 	tcase_add_checked_fixture(tcase, make_directory, remove_directory);
 	tcase_add_loop_test(tcase, a_mistake_is_named_with_its_line, 0, (int)(sizeof(mistakes) / sizeof(mistakes[0])));
 	tcase_add_test(tcase, a_file_that_cannot_be_read_is_named);
+	tcase_add_test(tcase, a_value_may_stand_on_the_next_line);
 	tcase_add_test(tcase, after_a_mistake_the_next_reading_is_unhurt);
 	tcase_add_test(tcase, a_secret_that_everybody_may_read_is_refused);
 	tcase_add_test(tcase, routes_are_at_most_64);
