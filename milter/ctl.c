@@ -362,6 +362,8 @@ static int show_check(const json_t *answer, const char *argument)
 	char text[CELL_SIZE];
 	if (json_is_true(json_object_get(answer, "valid"))) {
 		printf("%s is valid\n", format_key(answer, "path", KIND_TEXT, text));
+		if (json_is_string(json_object_get(answer, "warning")))
+			printf("warning: %s\n", format_key(answer, "warning", KIND_TEXT, text));
 		return EXIT_OK;
 	}
 	printf("%s\n", format_key(answer, "problem", KIND_TEXT, text));
@@ -561,10 +563,9 @@ static int check_file(const char *path, bool json)
 {
 	char error[CONF_ERROR_SIZE] = "";
 	struct conf *conf = conf_load(path, error);
-	bool valid = conf != NULL;
+	json_t *answer = json_pack("{s:i, s:s, s:b, s:s?, s:s?}", "schema", 1, "path", path, "valid", conf != NULL,
+				   "problem", conf ? NULL : error, "warning", conf ? conf->warning : NULL);
 	conf_unref(&conf);
-	json_t *answer = json_pack("{s:i, s:s, s:b, s:s?}", "schema", 1, "path", path, "valid", valid, "problem",
-				   valid ? NULL : error);
 	char *line = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
 	json_decref(answer);
 	if (!line)

@@ -95,6 +95,13 @@ static void list_restart_keys(const struct conf *old, const struct conf *new, ch
 						   length > 0 ? ", " : "needs a restart to take effect: ", keys[i].key);
 }
 
+/* What the running configuration has that is likely a mistake. */
+static void warn(void)
+{
+	if (self.conf->warning)
+		log_warning("configuration: %s", self.conf->warning);
+}
+
 /* Loads the file again; on failure the running configuration stays, whole. */
 static bool reload(char text[CONF_ERROR_SIZE])
 {
@@ -122,6 +129,9 @@ static bool reload(char text[CONF_ERROR_SIZE])
 	log_notice("reload: path=%s, relays=%zu, routes=%zu", conf->path, conf->relay_count, conf->route_count);
 	if (*text)
 		log_warning("reload: %s", text);
+	warn();
+	if (!*text && conf->warning)
+		snprintf(text, CONF_ERROR_SIZE, "warning: %s", conf->warning);
 	return true;
 }
 
@@ -374,6 +384,7 @@ static void announce(void)
 	char error[CONF_ERROR_SIZE];
 	log_notice("start: version=%s, relays=%zu, routes=%zu, unclean=%s", PACKAGE_VERSION, self.conf->relay_count,
 		   self.conf->route_count, self.unclean ? "yes" : "no");
+	warn();
 	if (geteuid() == 0)
 		log_warning("start: running as root: set user in %s", self.path);
 	struct conf *conf = conf_load(self.path, error);
@@ -424,6 +435,8 @@ static int test(void)
 	char error[CONF_ERROR_SIZE] = "";
 	struct conf *conf = conf_load(self.path, error);
 	bool valid = conf != NULL;
+	if (valid && conf->warning)
+		fprintf(stderr, "warning: %s\n", conf->warning);
 	if (valid)
 		printf("%s is valid\n", self.path);
 	else

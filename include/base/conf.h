@@ -92,6 +92,7 @@ struct conf {
 	struct route_conf *routes;
 	size_t route_count;
 	bool wants_headers; /* some route has `headers` */
+	char *warning;      /* "FILE:LINE: …" of what is allowed and likely a mistake; NULL: nothing */
 };
 
 /* NULL with "FILE:LINE: what is wrong and what is allowed" in `error`. The caller holds one reference. */

@@ -345,6 +345,7 @@ static json_t *answer_check(const struct control_doors *doors, const char *argum
 	put(answer, "path", text(view.conf->path));
 	put(answer, "valid", json_boolean(conf));
 	put(answer, "problem", conf ? json_null() : text(error));
+	put(answer, "warning", conf ? text(conf->warning) : json_null());
 	conf_unref(&conf);
 	return answer;
 }

@@ -5,7 +5,6 @@
 #include <config.h>
 
 #include <arpa/inet.h>
-#include <fnmatch.h>
 #include <netdb.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -97,8 +96,8 @@ static const struct conf_key keys[] = {
 	RELAY("reply-timeout", seconds, timeouts[STAGE_REPLY], 0, "600", SHORTEST, DAY, NULL),
 
 	ROUTE("relays", relay, relays, relay_count),
-	ROUTE("senders", text, senders, sender_count),
-	ROUTE("recipients", text, recipients, recipient_count),
+	ROUTE("senders", sender, senders, sender_count),
+	ROUTE("recipients", recipient, recipients, recipient_count),
 	ROUTE("clients", network, clients, client_count),
 	ROUTE("users", text, users, user_count),
 	ROUTE("headers", header, headers, header_count),
@@ -387,6 +386,21 @@ static void imply_route(struct conf *conf)
 		route->relays[route->relay_count] = &conf->relays[route->relay_count];
 }
 
+/* Nothing comes to a route below one that takes everything. */
+static bool check_reach(struct conf_build *build, cfg_t *section)
+{
+	const struct conf *conf = build->conf;
+	const struct route_conf *last = &conf->routes[conf->route_count - 1];
+	for (const struct route_conf *route = conf->routes; route < last; route++) {
+		if (route_conf_unconditional(route))
+			return conf_complain(build, conf_syntax_line(section, NULL),
+					     "nothing comes to route \"%s\", since route \"%s\" before it has no "
+					     "conditions: that one must be the last",
+					     last->name, route->name);
+	}
+	return true;
+}
+
 static bool read_routes(struct conf_build *build, cfg_t *file)
 {
 	struct conf *conf = build->conf;
@@ -401,7 +415,7 @@ static bool read_routes(struct conf_build *build, cfg_t *file)
 	conf->routes = mem_array(count, sizeof(*conf->routes));
 	while (conf->route_count < count) {
 		cfg_t *section = cfg_getnsec(file, "route", (unsigned)conf->route_count);
-		if (!read_route(build, section, &conf->routes[conf->route_count++]))
+		if (!read_route(build, section, &conf->routes[conf->route_count++]) || !check_reach(build, section))
 			return false;
 	}
 	return true;
@@ -437,6 +451,11 @@ static bool check_sockets(struct conf_build *build, cfg_t *file)
 				return conf_complain(build, line, "lmtp: one socket stands there twice");
 		}
 	}
+	if (conf->milter.kind == ENDPOINT_INET && !is_loopback(&conf->milter))
+		conf_warn(build, conf_syntax_line(file, "milter"),
+			  "milter: libmilter asks nobody who he is, and %s may be reached from elsewhere: unix:PATH or "
+			  "a loopback address is safer",
+			  conf->milter.host);
 	if (conf->control.kind != ENDPOINT_UNIX)
 		return conf_complain(build, conf_syntax_line(file, "control"), "control: unix:PATH is needed");
 	if (endpoint_equal(&conf->control, &conf->milter))
@@ -549,6 +568,7 @@ static void conf_free(struct conf *conf)
 	free(conf->routes);
 	free(conf->relays);
 	free(conf->path);
+	free(conf->warning);
 	free(conf);
 }
 
@@ -655,27 +675,4 @@ bool route_conf_needs_tag(const struct route_conf *route)
 bool route_conf_unconditional(const struct route_conf *route)
 {
 	return route->sender_count == 0 && route->recipient_count == 0 && !route_conf_needs_tag(route);
-}
-
-static bool pattern_matches(const char *pattern, const char *address)
-{
-	const char *at = strrchr(address, '@'); /* the last: a quoted local part may have more (RFC 5321 §4.1.2) */
-	const char *domain = at != NULL ? at + 1 : "";
-	if (strcmp(pattern, "<>") == 0)
-		return address[0] == '\0';
-	if (pattern[0] == '@')
-		return at != NULL && fnmatch(pattern + 1, domain, FNM_CASEFOLD) == 0;
-	if (pattern[0] == '.')
-		return strlen(domain) > strlen(pattern) &&
-		       strcasecmp(domain + strlen(domain) - strlen(pattern), pattern) == 0;
-	return fnmatch(pattern, address, FNM_CASEFOLD) == 0;
-}
-
-bool conf_address_matches(char *const *patterns, size_t count, const char *address)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (pattern_matches(patterns[i], address))
-			return true;
-	}
-	return count == 0;
 }

@@ -27,6 +27,17 @@ bool conf_complain(struct conf_build *build, unsigned line, const char *format, 
 	return false;
 }
 
+void conf_warn(struct conf_build *build, unsigned line, const char *format, ...)
+{
+	char text[CONF_ERROR_SIZE];
+	va_list arguments;
+	va_start(arguments, format);
+	conf_syntax_error(text, build->path, line, format, arguments);
+	va_end(arguments);
+	free(build->conf->warning);
+	build->conf->warning = mem_strdup(text);
+}
+
 /* "KEY = VALUE: what is allowed" */
 static bool refuse(struct conf_build *build, const struct conf_key *key, const struct conf_value *value,
 		   const char *allowed)
@@ -66,6 +77,29 @@ static bool read_path(struct conf_build *build, const struct conf_key *key, cons
 }
 
 const struct conf_type conf_type_path = {sizeof(char *), read_path, show_text, release_text};
+
+static bool read_pattern(struct conf_build *build, const struct conf_key *key, const struct conf_value *value,
+			 void *field, bool recipient)
+{
+	const char *problem = value->text[0] != '\0' ? conf_pattern_problem(value->text, recipient) : NULL;
+	return problem != NULL ? refuse(build, key, value, problem) : read_text(build, key, value, field);
+}
+
+static bool read_sender(struct conf_build *build, const struct conf_key *key, const struct conf_value *value,
+			void *field)
+{
+	return read_pattern(build, key, value, field, false);
+}
+
+const struct conf_type conf_type_sender = {sizeof(char *), read_sender, show_text, release_text};
+
+static bool read_recipient(struct conf_build *build, const struct conf_key *key, const struct conf_value *value,
+			   void *field)
+{
+	return read_pattern(build, key, value, field, true);
+}
+
+const struct conf_type conf_type_recipient = {sizeof(char *), read_recipient, show_text, release_text};
 
 static void show_secret(FILE *out, const struct conf_key *key, const void *field)
 {

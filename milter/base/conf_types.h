@@ -41,9 +41,15 @@ struct conf_key {
 /* Writes "FILE:LINE: …" into the error; always false. */
 bool conf_complain(struct conf_build *build, unsigned line, const char *format, ...) PRINTF_LIKE(3, 4);
 
+/* The same into the snapshot's warning. */
+void conf_warn(struct conf_build *build, unsigned line, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* Why a pattern of senders or recipients can match no address, and what can; NULL if it can. */
+const char *conf_pattern_problem(const char *pattern, bool recipient);
+
 extern const struct conf_type conf_type_text, conf_type_path, conf_type_secret, conf_type_count, conf_type_seconds,
 	conf_type_rate, conf_type_bool, conf_type_choice, conf_type_size, conf_type_mode, conf_type_endpoint,
 	conf_type_user, conf_type_group, conf_type_uid, conf_type_port, conf_type_host, conf_type_mechanism,
-	conf_type_network, conf_type_header, conf_type_relay;
+	conf_type_network, conf_type_header, conf_type_relay, conf_type_sender, conf_type_recipient;
 
 #endif

@@ -83,6 +83,13 @@ write_conf
 write_conf 'nonsense = 1'
 ./relaypoold -t -c "$conf" 2>"$work/log" && complain '-t takes a configuration that is not valid'
 said 'relaypool.conf:6: unknown key nonsense'
+write_conf
+sed -i 's/^milter.*/milter = "inet:8891@192.0.2.1"/' "$conf"
+./relaypoold -t -c "$conf" >/dev/null 2>"$work/log" || complain '-t refuses what is only unwise'
+said '^warning: .*relaypool.conf:1: milter: '
+./relaypoolctl -c "$conf" check >"$work/log" || complain 'check refuses what is only unwise'
+said '^warning: .*relaypool.conf:1: milter: '
+write_conf 'nonsense = 1'
 ./relaypoold -f -c "$conf" 2>"$work/log" && complain 'it starts with a configuration that is not valid'
 said 'fatal: .*relaypool.conf:6: unknown key nonsense'
 code=0

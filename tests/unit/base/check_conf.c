@@ -218,7 +218,12 @@ static const struct {
 	 "conf:4: clients = \"300.1.1.1\": a network such as"},
 	{ONE_RELAY "route r {\n relays = a\n headers = Subject\n}\n",
 	 "conf:4: headers = \"Subject\": \"Name: pattern\""},
-	{ONE_RELAY "route r {\n relays = a\n senders = { b, \"\" }\n}\n", "conf:4: senders = \"\": an empty text"},
+	{ONE_RELAY "route r {\n relays = a\n senders = { '@b', \"\" }\n}\n", "conf:4: senders = \"\": an empty text"},
+	{ONE_RELAY "route r { relays = a }\nroute s {\n relays = a\n users = x\n}\n",
+	 "conf:3: nothing comes to route \"s\", since route \"r\" before it has no conditions"},
+	{ONE_RELAY "route r {\n relays = a\n senders = { '@x.org',\n example.org }\n}\n",
+	 "conf:5: senders = \"example.org\": no address looks like this: \"@example.org\" for a domain"},
+	{ONE_RELAY "route r {\n relays = a\n recipients = '<>'\n}\n", "conf:4: recipients = \"<>\": no recipient is"},
 	{ONE_RELAY "route r { relays = a }\nroute r { relays = a }\n",
 	 "conf:3: two sections of one kind have the name \"r\""},
 };
@@ -476,7 +481,7 @@ START_TEST(routes_are_at_most_64)
 {
 	char text[8192] = ONE_RELAY;
 	for (int i = 1; i <= CONF_ROUTES_MAX; i++)
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), "route r%d { relays = a }\n", i);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "route r%d { relays = a users = u }\n", i);
 	struct conf *conf = must_load(text);
 	ck_assert_uint_eq(conf->route_count, CONF_ROUTES_MAX);
 	conf_unref(&conf);
@@ -514,6 +519,63 @@ START_TEST(an_address_matches_its_pattern)
 	char *pattern = mem_strdup(addresses[_i].pattern);
 	ck_assert_int_eq(conf_address_matches(&pattern, 1, addresses[_i].address), addresses[_i].matches);
 	free(pattern);
+}
+END_TEST
+
+static const struct {
+	const char *pattern;
+	bool recipient, possible;
+} possible[] = {
+	{"@example.org", true, true},
+	{".example.org", true, true},
+	{"a@example.org", true, true},
+	{"*", true, true},
+	{"news-*", true, true}, /* a whole address may look like this */
+	{"@*.example.org", false, true},
+	{"*@[a-m]*", false, true},
+	{"\"a@b\"@example.org", false, true},
+	{"@?192.0.2.1?", false, true},
+	{"<>", false, true},
+	{"<>", true, false},
+	{"Postmaster", true, true},
+	{"postmaster", false, false},
+	{"example.org", true, false},
+	{"@", true, false},
+	{"a@", true, false},
+	{".", true, false},
+	{"@.example.org", true, false},
+	{"@example.org.", true, false},
+	{"@@example.org", true, false},
+	{".*.org", true, false},
+	{".a@example.org", true, false},
+	{"<a@example.org>", true, false},
+	{" a@example.org", true, false},
+	{"a@example.org ", true, false},
+	{"@[192.0.2.1]", true, false},
+	{"a@[IPv6:2001:db8::1]", true, false},
+};
+
+START_TEST(a_pattern_that_no_address_matches_is_refused)
+{
+	char text[256];
+	snprintf(text, sizeof(text), ONE_RELAY "route r {\n relays = a\n %s = '%s'\n}\n",
+		 possible[_i].recipient ? "recipients" : "senders", possible[_i].pattern);
+	struct conf *conf = load(text);
+	ck_assert_msg((conf != NULL) == possible[_i].possible, "%s: %s", text, error);
+	conf_unref(&conf);
+}
+END_TEST
+
+START_TEST(a_milter_socket_open_to_others_is_warned_of)
+{
+	struct conf *conf = must_load("\nmilter = inet:8891@192.0.2.1\n" ONE_RELAY);
+	ck_assert_ptr_nonnull(conf->warning);
+	ck_assert_msg(strstr(conf->warning, "conf:2: milter: libmilter asks nobody") == conf->warning, "%s",
+		      conf->warning);
+	conf_unref(&conf);
+	conf = must_load("milter = inet:8891@127.0.0.1\n" ONE_RELAY);
+	ck_assert_ptr_null(conf->warning);
+	conf_unref(&conf);
 }
 END_TEST
 
@@ -742,6 +804,9 @@ static TCase *mistakes_tcase(void)
 	tcase_add_loop_test(tcase, a_mistake_is_named_with_its_line, 0, (int)(sizeof(mistakes) / sizeof(mistakes[0])));
 	tcase_add_test(tcase, a_file_that_cannot_be_read_is_named);
 	tcase_add_test(tcase, a_value_may_stand_on_the_next_line);
+	tcase_add_loop_test(tcase, a_pattern_that_no_address_matches_is_refused, 0,
+			    (int)(sizeof(possible) / sizeof(possible[0])));
+	tcase_add_test(tcase, a_milter_socket_open_to_others_is_warned_of);
 	tcase_add_test(tcase, after_a_mistake_the_next_reading_is_unhurt);
 	tcase_add_test(tcase, a_secret_that_everybody_may_read_is_refused);
 	tcase_add_test(tcase, routes_are_at_most_64);
