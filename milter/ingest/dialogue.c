@@ -89,6 +89,8 @@ static bool mail_was_offered(struct session *session, const struct mail_argument
 		dialogue_complain(session, "555 5.5.4 RET and ENVID were not offered");
 	else if (offered->size > 0 && mail->size > offered->size)
 		session_say(session, "552 5.3.4 The message is larger than %" PRIu64 " octets", offered->size);
+	else if (mail->size > INT64_MAX) /* as long as no file can be; RFC 1870 §3 allows twenty digits */
+		session_say(session, "552 5.3.4 The message is larger than anything that can be kept");
 	else
 		return true;
 	return false;

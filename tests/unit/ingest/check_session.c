@@ -209,6 +209,8 @@ static const struct {
 	{"LHLO x\r\n", "NOOP\rRSET", "500 5.5.2 A line holds no CR, LF or NUL"},
 	/* Content. */
 	{"LHLO x\r\n", "MAIL FROM:<> SIZE=100001", "552 5.3.4 The message is larger than 100000 octets"},
+	{"LHLO x\r\n", "MAIL FROM:<> SIZE=99999999999999999999", "552 5.3.4 The message is larger than 100000 octets"},
+	{"LHLO x\r\n", "MAIL FROM:<> SIZE=18446744073709551617", "552 5.3.4 The message is larger than 100000 octets"},
 	{"LHLO x\r\n", "VRFY b", "252 2.0.0 The relay will say"},
 	{"", "NOOP anything", "250 2.0.0 Ok"},
 	{"", "RSET", "250 2.0.0 Ok"},
@@ -244,6 +246,12 @@ START_TEST(what_was_not_offered_is_refused)
 	mta_expect(mta, "555 5.5.4 SMTPUTF8 was not offered\r\n");
 	mta_say(mta, "MAIL FROM:<> RET=FULL\r\n");
 	mta_expect(mta, "555 5.5.4 RET and ENVID were not offered\r\n");
+	mta_say(mta, "MAIL FROM:<> SIZE=99999999999999999999\r\n");
+	mta_expect(mta, "552 5.3.4 The message is larger than anything that can be kept\r\n");
+	mta_say(mta, "MAIL FROM:<> SIZE=9223372036854775808\r\n");
+	mta_expect(mta, "552 5.3.4 The message is larger than anything that can be kept\r\n");
+	mta_say(mta, "MAIL FROM:<> SIZE=123456789012345678901\r\n");
+	mta_expect(mta, "501 5.5.4 Bad value of SIZE: it takes up to 20 digits\r\n");
 	mta_say(mta, "MAIL FROM:<> BODY=7BIT SIZE=99999999999\r\n");
 	mta_expect(mta, MAIL_OK);
 	mta_say(mta, "RCPT TO:<b@example.com> NOTIFY=NEVER\r\n");
