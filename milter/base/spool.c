@@ -11,13 +11,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "base/rate.h"
 #include "base/spool.h"
 
 #define SHARE 8 /* one spool's part of the limit: an eighth */
 /* What is reserved at a time beyond the announced size: as much again, between these. */
 #define STEP_MIN 4096
 #define STEP_MAX (64 * 1024)
+
+#define WARNINGS_PER_SECOND (1.0 / 60)
 
 enum place {
 	PLACE_MEMORY = 0, /* all of it is in memory, within what is reserved */
@@ -39,12 +44,15 @@ static uint64_t memory_limit;
 static char *directory;
 static uint64_t memory_reserved; /* by all spools */
 static unsigned file_count;
+static struct rate warnings;
+static unsigned long unlogged; /* spools that could be kept nowhere, since the last warning */
 
 void spool_configure(uint64_t limit, const char *path)
 {
 	memory_limit = limit;
 	free(directory);
 	directory = mem_strdup(path);
+	rate_set(&warnings, WARNINGS_PER_SECOND, 1);
 }
 
 uint64_t spool_memory(void)
@@ -179,6 +187,22 @@ void spool_free(struct spool *spool)
 	free(spool);
 }
 
+/* It is useless from now on. */
+static void give_up(struct spool *spool, int error)
+{
+	spool->place = PLACE_NONE;
+	spool->error = error;
+	close_file(spool); /* others may need the room at once */
+	if (rate_take(&warnings, clock_now()) > 0) {
+		unlogged++;
+		return;
+	}
+	log_warning("spool: directory=%s, unlogged=%lu (%s; what does not fit into memory is deferred: give the "
+		    "directory room and let the daemon's user write there)",
+		    directory, unlogged, strerror(error));
+	unlogged = 0;
+}
+
 bool spool_append(struct spool *spool, const void *data, size_t length)
 {
 	bool ok = spool->place != PLACE_NONE;
@@ -191,9 +215,7 @@ bool spool_append(struct spool *spool, const void *data, size_t length)
 	else
 		ok = (spool->place == PLACE_FILE || move_to_file(spool)) && append_to_file(spool, data, length);
 	if (!ok && spool->place != PLACE_NONE) {
-		spool->place = PLACE_NONE;
-		spool->error = errno;
-		close_file(spool); /* others may need the room at once */
+		give_up(spool, errno);
 		errno = spool->error;
 	}
 	return ok;

@@ -15,6 +15,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/spool.h"
 #include "check_base.h"
 
@@ -23,14 +25,27 @@
 
 static char directory[] = "/tmp/check_spool.XXXXXX";
 
+static char warned[512]; /* the last warning */
+static unsigned warnings;
+
+static void take_line(enum log_level level, const char *line)
+{
+	ck_assert_int_eq(level, LOG_LEVEL_WARNING);
+	snprintf(warned, sizeof warned, "%s", line);
+	warnings++;
+}
+
 static void setup(void)
 {
+	warnings = 0;
+	log_capture(take_line);
 	ck_assert_ptr_nonnull(mkdtemp(directory));
 	spool_configure(LIMIT, directory);
 }
 
 static void teardown(void)
 {
+	log_capture(NULL);
 	ck_assert_uint_eq(spool_memory(), 0);
 	ck_assert_uint_eq(spool_files(), 0);
 	ck_assert_int_eq(rmdir(directory), 0); /* so no file was left in it */
@@ -249,6 +264,31 @@ START_TEST(a_missing_directory_is_an_error)
 }
 END_TEST
 
+/* A spool that can be kept nowhere. */
+static void fail_once(void)
+{
+	struct spool *spool = spool_create(0);
+	ck_assert(!spool_append(spool, "x", 1));
+	ck_assert(!spool_append(spool, "x", 1));
+	spool_free(spool);
+}
+
+START_TEST(a_directory_that_cannot_be_used_is_warned_of_once_a_minute)
+{
+	clock_fake_start();
+	spool_configure(0, "/nonexistent");
+	for (int i = 0; i < 3; i++)
+		fail_once();
+	ck_assert_uint_eq(warnings, 1);
+	ck_assert_ptr_nonnull(strstr(warned, "spool: directory=/nonexistent, unlogged=0 (No such file or directory; "));
+	clock_fake_advance(60 * USEC_PER_SEC);
+	fail_once();
+	ck_assert_uint_eq(warnings, 2);
+	ck_assert_ptr_nonnull(strstr(warned, "unlogged=2 "));
+	clock_fake_stop();
+}
+END_TEST
+
 /* From now on open(2) knows no O_TMPFILE, as on some network file systems. */
 static bool forbid_o_tmpfile(void)
 {
@@ -298,6 +338,7 @@ Suite *spool_suite(void)
 	tcase_add_test(tcase, a_full_disk_is_an_error_and_stays_one);
 	tcase_add_test(tcase, a_move_that_fails_gives_the_memory_back);
 	tcase_add_test(tcase, a_missing_directory_is_an_error);
+	tcase_add_test(tcase, a_directory_that_cannot_be_used_is_warned_of_once_a_minute);
 	tcase_add_test(tcase, a_file_system_without_o_tmpfile_will_do);
 	suite_add_tcase(suite, tcase);
 	return suite;
