@@ -137,6 +137,16 @@ def _inside(work, keep):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
+def _unshare():
+    """Goes on in namespaces of our own, in a grandchild: processes see the new ones from there on only."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _must(libc.unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET), "cannot make namespaces")
+    child = os.fork()
+    if child:
+        _forward_term(child)
+        _exit_like(os.waitpid(child, 0)[1])
+
+
 def enter(keep=False):
     """Goes on in a sandbox and returns its work directory; the caller outside waits and cleans up, and never returns."""
     if os.geteuid() != 0:
@@ -144,9 +154,9 @@ def enter(keep=False):
     work = tempfile.mkdtemp(prefix="relaypool-")
     os.chmod(work, 0o755)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _must(libc.unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET), "cannot make namespaces")
     child = os.fork()
     if child == 0:
+        _unshare()  # not in the caller, who could not remove what is mounted on in its own namespace
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _inside(work, keep)
         return work
@@ -155,5 +165,5 @@ def enter(keep=False):
     if keep:
         print(f"kept: {work}")
     else:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(work)
     _exit_like(status)
