@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "admin/control.h"
@@ -271,9 +272,9 @@ static bool open_spool(char error[PROCESS_ERROR_SIZE])
 	return done;
 }
 
-static char *control_directory(void)
+static char *directory_of(const struct endpoint *endpoint)
 {
-	char *path = mem_strdup(self.conf->control.path), *directory = mem_strdup(dirname(path));
+	char *path = mem_strdup(endpoint->path), *directory = mem_strdup(dirname(path));
 	free(path);
 	return directory;
 }
@@ -281,7 +282,7 @@ static char *control_directory(void)
 static bool open_control(gid_t group, char error[PROCESS_ERROR_SIZE])
 {
 	static struct control_doors doors = {.look = look, .reload = reload};
-	char *directory = control_directory();
+	char *directory = directory_of(&self.conf->control);
 	bool there = process_directory(directory, 0755, &self.user, error);
 	free(directory);
 	int fd = there ? net_listen(&self.conf->control, group, self.conf->socket_mode, error) : -1;
@@ -313,11 +314,21 @@ static bool open_milter(gid_t group, char error[PROCESS_ERROR_SIZE])
 	return milter_start(&settings, self.conf, error);
 }
 
+/* The group that a socket has which the daemon's user makes; -1 where it has that already. */
+static gid_t group_of(const struct endpoint *endpoint)
+{
+	struct stat status;
+	char *directory = directory_of(endpoint);
+	bool inherited = stat(directory, &status) == 0 && (status.st_mode & S_ISGID) != 0;
+	free(directory);
+	return self.conf->socket_group || inherited ? (gid_t)-1 : self.user.gid;
+}
+
 /* What root made is the daemon's all the same, so that a reload may change it. */
 static bool give_away(const struct endpoint *endpoint, char error[PROCESS_ERROR_SIZE])
 {
 	if (!self.user.change || endpoint->kind != ENDPOINT_UNIX ||
-	    lchown(endpoint->path, self.user.uid, (gid_t)-1) == 0)
+	    lchown(endpoint->path, self.user.uid, group_of(endpoint)) == 0)
 		return true;
 	snprintf(error, PROCESS_ERROR_SIZE, "cannot give %s to user %s: %s", endpoint->path, self.user.name,
 		 strerror(errno));
@@ -394,7 +405,7 @@ static void announce(void)
 	conf_unref(&conf);
 	process_ready();
 	process_notify("READY=1");
-	char *directory = control_directory();
+	char *directory = directory_of(&self.conf->control);
 	flush_start(directory);
 	free(directory);
 	flush_request("start");

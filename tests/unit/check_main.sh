@@ -173,11 +173,21 @@ if [ "$(id -u)" = 0 ]; then
 	for file in run run/control.sock lmtp.sock milter.sock spool spool/tag.key; do
 		[ "$(stat -c %U "$work/$file")" = nobody ] || complain "$file does not belong to the daemon's user"
 	done
+	for file in run/control.sock lmtp.sock milter.sock; do
+		[ "$(stat -c %g "$work/$file")" = "$(id -g nobody)" ] || complain "$file has not the daemon's group"
+	done
 	write_conf 'user = "nobody"' 'socket-mode = "0600"'
 	ctl reload >/dev/null || complain 'without root it cannot reload'
 	[ "$(stat -c %a "$work/lmtp.sock")" = 600 ] || complain 'without root it cannot change the mode of its socket'
 	stop TERM
 	[ $code = 0 ] || complain "without root it ends with $code"
+	chgrp daemon "$work"
+	chmod 2755 "$work"
+	start
+	stat -c %G "$work/lmtp.sock" "$work/milter.sock" | grep -qvx daemon &&
+		complain 'a socket has not the group of its directory, which is setgid'
+	stop TERM
+	chmod 0755 "$work"
 fi
 
 # ---- background ----
