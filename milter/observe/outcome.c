@@ -54,6 +54,17 @@ static void write_outcome(const struct event *event)
 		reply_dsn(event->reply, dsn), status_names[event->status], reply_line(event->reply, text, sizeof text));
 }
 
+/* What the relay room says begins with the host, for those who get the text alone; in these lines it is a key. */
+static const char *without_host(const char *text, const char *host)
+{
+	size_t length = strlen(host);
+	if (strncmp(text, host, length) != 0)
+		return text;
+	if (text[length] == ':')
+		length++;
+	return text[length] == ' ' ? text + length + 1 : text;
+}
+
 /* ---- connections that could not be set up: the same line at most once a minute ---- */
 
 /* One failure of one relay, lately written. On `failures`, the oldest first; `timer` is armed all the time. */
@@ -64,19 +75,28 @@ struct failure {
 	char *host; /* of the last time */
 	char *text;
 	unsigned held_back; /* how often it happened since it was last written */
+	usec_t last;        /* when it happened last */
 };
 static struct list failures = {&failures, &failures};
 
 static void write_failure(const struct failure *failure, unsigned count)
 {
-	log_warning("connection: relay=%s, event=failed, host=%s, count=%u (%.*s)", failure->relay, failure->host,
-		    count, TEXT_MAX, failure->text);
+	char age[SECONDS_SIZE];
+	log_warning("connection: relay=%s, event=failed, host=%s, count=%u, age=%s (%.*s)", failure->relay,
+		    failure->host, count, seconds_short(clock_now() - failure->last, age), TEXT_MAX,
+		    without_host(failure->text, failure->host));
+}
+
+static void write_held_back(struct failure *failure)
+{
+	if (failure->held_back > 0)
+		write_failure(failure, failure->held_back);
+	failure->held_back = 0;
 }
 
 static void forget_failure(struct failure *failure)
 {
-	if (failure->held_back > 0)
-		write_failure(failure, failure->held_back);
+	write_held_back(failure);
 	timer_cancel(&failure->timer);
 	list_remove(&failure->node);
 	free(failure->relay);
@@ -93,9 +113,18 @@ static void failure_due(void *arg)
 		forget_failure(failure);
 		return;
 	}
-	write_failure(failure, failure->held_back);
-	failure->held_back = 0;
+	write_held_back(failure);
 	timer_arm(&failure->timer, REPEAT_TIME);
+}
+
+/* Before it is told that the relay works: what comes after that would look new. */
+static void tell_before_up(const char *relay)
+{
+	LIST_EACH (node, next, &failures) {
+		struct failure *failure = LIST_ENTRY_OF(node, struct failure, node);
+		if (strcmp(failure->relay, relay) == 0)
+			write_held_back(failure);
+	}
 }
 
 static struct failure *find_failure(const char *relay, const char *text)
@@ -116,6 +145,7 @@ static void note_failure(const struct event *event)
 		free(failure->host);
 		failure->host = mem_strdup(known(event->host));
 		failure->held_back++;
+		failure->last = event->at;
 		return;
 	}
 	if (list_count(&failures) == FAILURES_MAX)
@@ -124,6 +154,7 @@ static void note_failure(const struct event *event)
 	failure->relay = mem_strdup(relay);
 	failure->host = mem_strdup(known(event->host));
 	failure->text = mem_strdup(text);
+	failure->last = event->at;
 	timer_init(&failure->timer, "log the same failure again", failure_due, failure);
 	timer_arm(&failure->timer, REPEAT_TIME);
 	list_append(&failures, &failure->node);
@@ -137,7 +168,7 @@ static const char *reason(const struct event *event, char out[TEXT_MAX])
 {
 	out[0] = '\0';
 	if (event->text != NULL && *event->text != '\0')
-		snprintf(out, TEXT_MAX, " (%.*s)", TEXT_MAX - 4, event->text);
+		snprintf(out, TEXT_MAX, " (%.*s)", TEXT_MAX - 4, without_host(event->text, known(event->host)));
 	return out;
 }
 
@@ -174,6 +205,7 @@ static void write_event(const struct event *event)
 		log_warning("relay: relay=%s, event=down%s", known(event->relay), reason(event, why));
 		break;
 	case EVENT_RELAY_UP:
+		tell_before_up(known(event->relay));
 		log_notice("relay: relay=%s, event=up%s", known(event->relay), reason(event, why));
 		break;
 	case EVENT_KINDS:

@@ -148,7 +148,7 @@ START_TEST(a_failed_connection_is_a_warning)
 	connection_failed("ses", "mail.example[192.0.2.1]:587", "Connection refused");
 	ck_assert_str_eq(lines_get(0),
 			 "warning: connection: relay=ses, event=failed, host=mail.example[192.0.2.1]:587, "
-			 "count=1 (Connection refused)");
+			 "count=1, age=0 (Connection refused)");
 	ck_assert_int_eq(lines_level(0), LOG_LEVEL_WARNING);
 }
 END_TEST
@@ -162,8 +162,8 @@ START_TEST(the_same_failure_is_written_once_a_minute_with_its_count)
 	ck_assert_uint_eq(lines_count(), 1);
 	clock_fake_advance(31 * USEC_PER_SEC);
 	ck_assert_uint_eq(lines_count(), 2);
-	ck_assert_str_eq(lines_get(1), "warning: connection: relay=ses, event=failed, host=a[192.0.2.1]:587, count=29 "
-				       "(Connection refused)");
+	ck_assert_str_eq(lines_get(1), "warning: connection: relay=ses, event=failed, host=a[192.0.2.1]:587, count=29, "
+				       "age=31 (Connection refused)");
 }
 END_TEST
 
@@ -174,7 +174,7 @@ START_TEST(after_a_quiet_minute_a_failure_is_written_at_once)
 	ck_assert_uint_eq(lines_count(), 1);
 	connection_failed("ses", "-", "Connection refused");
 	ck_assert_uint_eq(lines_count(), 2);
-	ck_assert_ptr_nonnull(strstr(lines_get(1), "count=1 "));
+	ck_assert_ptr_nonnull(strstr(lines_get(1), "count=1, "));
 }
 END_TEST
 
@@ -207,6 +207,37 @@ START_TEST(what_was_held_back_is_written_at_the_end)
 	outcome_stop();
 	ck_assert_uint_eq(lines_count(), 2);
 	ck_assert_int_eq(clock_next_due(), -1);
+}
+END_TEST
+
+START_TEST(what_was_held_back_is_not_told_as_news)
+{
+	struct event up = {.kind = EVENT_RELAY_UP, .relay = "ses"};
+	connection_failed("ses", "-", "Connection refused");
+	connection_failed("ses", "-", "Connection refused");
+	connection_failed("zoho", "-", "Connection refused");
+	connection_failed("zoho", "-", "Connection refused");
+	clock_fake_advance(20 * USEC_PER_SEC);
+	publish(&up);
+	ck_assert_uint_eq(lines_count(), 4);
+	ck_assert_str_eq(lines_get(2), "warning: connection: relay=ses, event=failed, host=-, count=1, age=20 "
+				       "(Connection refused)");
+	ck_assert_str_eq(lines_get(3), "relay: relay=ses, event=up");
+	outcome_stop();
+	ck_assert_uint_eq(lines_count(), 5);
+	ck_assert_str_eq(lines_get(4), "warning: connection: relay=zoho, event=failed, host=-, count=1, age=20 "
+				       "(Connection refused)");
+}
+END_TEST
+
+START_TEST(a_line_names_the_host_once)
+{
+	connection_failed("ses", "a[192.0.2.1]:587", "a[192.0.2.1]:587: Connection refused");
+	ck_assert_ptr_nonnull(strstr(lines_get(0), "host=a[192.0.2.1]:587, count=1, age=0 (Connection refused)"));
+	connection_failed("ses", "a[192.0.2.1]:587", "a[192.0.2.1]:587 said: 535 no (in reply to AUTH)");
+	ck_assert_ptr_nonnull(strstr(lines_get(1), "(said: 535 no (in reply to AUTH))"));
+	connection_failed("zoho", "a[192.0.2.1]:58", "a[192.0.2.1]:587: Connection refused");
+	ck_assert_ptr_nonnull(strstr(lines_get(2), "(a[192.0.2.1]:587: Connection refused)"));
 }
 END_TEST
 
@@ -264,6 +295,8 @@ Suite *outcome_suite(void)
 	tcase_add_test(tcase, another_text_or_another_relay_is_another_failure);
 	tcase_add_test(tcase, a_relay_that_never_says_the_same_twice_fills_no_memory);
 	tcase_add_test(tcase, what_was_held_back_is_written_at_the_end);
+	tcase_add_test(tcase, what_was_held_back_is_not_told_as_news);
+	tcase_add_test(tcase, a_line_names_the_host_once);
 	tcase_add_test(tcase, a_relay_down_and_up_is_told);
 	tcase_add_test(tcase, the_life_of_a_connection_is_for_debugging);
 	suite_add_tcase(suite, tcase);
