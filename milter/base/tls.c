@@ -132,7 +132,7 @@ static void explain(struct handshake *handshake, const X509 *certificate, int er
 	char *out = handshake->certificate, owner[160], detail[300];
 	size_t size = sizeof(handshake->certificate);
 	if (leaf)
-		snprintf(owner, sizeof(owner), "certificate of %.100s", handshake->host);
+		snprintf(owner, sizeof(owner), "the relay's certificate");
 	else
 		write_name(X509_get_subject_name(certificate), owner, sizeof(owner));
 	switch (error) {
@@ -340,7 +340,7 @@ static const char *hint_for(int reason)
 	}
 }
 
-bool tls_failure(SSL *ssl, const char *host, char *text, size_t text_size)
+bool tls_failure(SSL *ssl, char *text, size_t text_size)
 {
 	const struct handshake *handshake = handshake_of(ssl);
 	if (handshake->certificate[0] != '\0') {
@@ -350,12 +350,12 @@ bool tls_failure(SSL *ssl, const char *host, char *text, size_t text_size)
 	unsigned long error = handshake->error != 0 ? handshake->error : ERR_peek_last_error();
 	const char *reason = words_of(error);
 	if (handshake->alert[0] != '\0')
-		snprintf(text, text_size, "%s ended the TLS handshake: %s", host, handshake->alert);
+		snprintf(text, text_size, "the relay ended the handshake: %s", handshake->alert);
 	else if (reason != NULL)
-		snprintf(text, text_size, "TLS handshake with %s failed: %s%s", host, reason,
+		snprintf(text, text_size, "the handshake failed: %s%s", reason,
 			 ERR_GET_LIB(error) == ERR_LIB_SSL ? hint_for(ERR_GET_REASON(error)) : "");
 	else
-		snprintf(text, text_size, "TLS handshake with %s failed: the connection was lost", host);
+		snprintf(text, text_size, "the handshake failed: the connection was lost");
 	return false;
 }
 

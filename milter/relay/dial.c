@@ -113,7 +113,7 @@ static void connected(struct connection *c)
 static void tls_failed(struct connection *c)
 {
 	char text[512];
-	c->settings = tls_failure(c->ssl, connection_tried(c)->host, text, sizeof(text));
+	c->settings = tls_failure(c->ssl, text, sizeof(text));
 	c->peer_closed = false;
 	connection_doom(
 		c, reply_local(LOCAL_RELAY_DOWN, 451, c->settings ? "4.7.5" : "4.4.2", "%s: TLS: %s", c->host, text));
