@@ -44,7 +44,8 @@ rooms observe base smtp
 
 # ---- log lines ----
 
-# LEVEL <tab> FILE <tab> FORMAT of every call of log_*(); a format may go over several literals and lines.
+# LEVEL <tab> FILE <tab> FORMAT of every call of log_*(); a format may go over several literals and lines. The
+# milter's warn_once() has whole sentences for what it logs as "milter: %s".
 cat >"$work/formats.awk" <<'AWK'
 { text = text $0 "\n" }
 function skip_space() { sub(/^[ \t\n]+/, "", text) }
@@ -64,13 +65,19 @@ function literal(    out) { # at a quote; the text of adjacent literals
 	return out
 }
 END {
-	while (match(text, /[^a-z_]log_(info|notice|warning|error|fatal)\(/)) {
-		level = substr(text, RSTART + 5, RLENGTH - 6)
+	while (match(text, /[^a-z_](log_(info|notice|warning|error|fatal)|warn_once)\(/)) {
+		call = substr(text, RSTART + 1, RLENGTH - 2)
 		text = substr(text, RSTART + RLENGTH)
 		skip_space()
-		if (substr(text, 1, 12) == "const char *") # its definition
+		if (substr(text, 1, 12) == "const char *" || substr(text, 1, 13) == "atomic_flag *") # its definition
 			continue
-		print level "\t" file "\t" (substr(text, 1, 1) == "\"" ? literal() : "(not a literal)")
+		if (call == "warn_once")
+			sub(/^[^,]*,[ \t\n]*/, "", text)
+		format = substr(text, 1, 1) == "\"" ? literal() : "(not a literal)"
+		if (call == "warn_once")
+			print "warning\t" file "\tmilter: " format
+		else if (format != "milter: %s")
+			print substr(call, 5) "\t" file "\t" format
 	}
 }
 AWK
