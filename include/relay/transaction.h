@@ -38,28 +38,28 @@ struct transaction {
 	struct reply **rcpt_replies; /* one for each recipient */
 	struct reply *data_reply;
 	struct reply *final_reply; /* to the end of data */
+	struct reply *local;       /* END_REFUSED, END_CANCELLED: why; of no meaning after any other end */
 	bool overlapped;           /* its envelope was written behind the body of another transaction */
 	bool pipelined;            /* more than one of its commands was written without waiting */
 	bool stale;                /* lost before its first reply, on a connection that had carried others */
+	usec_t begun;              /* clock_now() at its first octet; -1 */
 
 	/* all attempts */
 	bool plain;                 /* command by command from now on: its replies have made no sense before */
 	bool withdrawn;             /* do not go further than must be */
 	size_t unfit;               /* relays of the route that can never take it */
 	unsigned losses;            /* connections lost under it, stale ones not counted */
-	struct reply *local;        /* END_REFUSED, END_CANCELLED: why */
 	struct reply *last_trouble; /* what went wrong in the last attempt, for the verdict if there is no other */
 	usec_t queued;              /* clock_now() when it began to wait for a connection */
 	usec_t waited;              /* in the pool so far, without set-up */
 	usec_t setup;               /* besides that, for a connection being set up; -1: never waited for one */
-	usec_t begun;               /* clock_now() at its first octet; -1 */
 };
 
 /* For the recipients `from` holds (copied); a reference to the message is taken. */
 struct transaction *transaction_create(struct message *message, struct recipient *const *from, size_t count);
 void transaction_free(struct transaction *transaction); /* must be on no list */
 
-/* Forgets the replies of this attempt. */
+/* Forgets the attempt before: a connection takes it anew. */
 void transaction_restart(struct transaction *transaction);
 
 /* Recipients with a 2xx reply to RCPT, computed; 0 if MAIL was refused. */

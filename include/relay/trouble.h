@@ -40,7 +40,7 @@ enum disposition {
 /* May mark the transaction `plain`, and counts the loss. */
 enum disposition trouble_transaction(struct transaction *transaction, enum transaction_end end);
 
-/* The verdict of a transaction that is DISPOSE_DEFER after `end`. The caller's. */
+/* The local reply to a transaction that is DISPOSE_DEFER or DISPOSE_NEXT_RELAY after `end`. The caller's. */
 struct reply *trouble_defer(const struct transaction *transaction, enum transaction_end end, const char *relay);
 
 /* Whether recipient `i` of an END_REPLIED transaction is to be tried in another one: too many recipients. */

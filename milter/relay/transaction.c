@@ -36,7 +36,6 @@ void transaction_free(struct transaction *t)
 {
 	assert(list_empty(&t->node) && list_empty(&t->sibling));
 	transaction_restart(t);
-	reply_unref(&t->local);
 	reply_unref(&t->last_trouble);
 	message_unref(&t->message);
 	free(t->rcpt_replies);
@@ -51,6 +50,7 @@ void transaction_restart(struct transaction *t)
 		reply_unref(&t->rcpt_replies[i]);
 	reply_unref(&t->data_reply);
 	reply_unref(&t->final_reply);
+	reply_unref(&t->local);
 	t->overlapped = false;
 	t->pipelined = false;
 	t->stale = false;

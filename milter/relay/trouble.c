@@ -3,6 +3,7 @@
  */
 #include "relay/trouble.h"
 
+#include <assert.h>
 #include <string.h>
 
 static bool negative(const struct reply *reply)
@@ -107,8 +108,10 @@ enum disposition trouble_transaction(struct transaction *t, enum transaction_end
 struct reply *trouble_defer(const struct transaction *t, enum transaction_end end, const char *relay)
 {
 	char said[512] = "";
-	if (t->local != NULL)
+	if (end == END_REFUSED || end == END_CANCELLED) {
+		assert(t->local != NULL);
 		return reply_ref(t->local);
+	}
 	if (t->last_trouble != NULL)
 		(void)reply_line(t->last_trouble, said, sizeof(said));
 	if (end == END_UNKNOWN)
