@@ -1,6 +1,6 @@
 /*
  * Name to addresses, off the loop. Called by the pool before a connection is opened; never blocks, numeric addresses
- * are answered without a thread.
+ * are answered without a thread. Those who ask for the same host and port while it is looked up share one look-up.
  */
 #ifndef BASE_RESOLVE_H
 #define BASE_RESOLVE_H

@@ -24,7 +24,7 @@
 /* ---- the scripted system ---- */
 
 static atomic_uint lookups;  /* ended */
-static atomic_bool released; /* until then slow.test is not answered */
+static atomic_bool released; /* until then names that begin with "slow" are not answered */
 static _Atomic pthread_t looked_up_on;
 
 /* One entry in front of `next`, laid out as freeaddrinfo(3) expects it: one block. */
@@ -53,7 +53,7 @@ static int scripted(const char *node, uint16_t port, struct addrinfo **found)
 {
 	char text[32];
 	*found = NULL;
-	if (strcmp(node, "slow.test") == 0)
+	if (strncmp(node, "slow", 4) == 0)
 		while (!atomic_load(&released))
 			usleep(1000);
 	if (strcmp(node, "again.test") == 0)
@@ -194,12 +194,88 @@ START_TEST(the_number_of_addresses_is_bounded)
 }
 END_TEST
 
+/* Asks for KIND0.test, KIND1.test and so on. */
+static struct resolve *ask(const char *kind, unsigned i)
+{
+	char host[32];
+	snprintf(host, sizeof host, "%s%u.test", kind, i);
+	return resolve_start(host, 587, take_answer, NULL);
+}
+
 START_TEST(many_names_at_once_are_all_answered)
 {
 	for (unsigned i = 0; i < 20; i++)
-		ck_assert_ptr_nonnull(resolve_start("mixed.test", 587, take_answer, NULL));
+		ck_assert_ptr_nonnull(ask("name", i));
 	loop_settle();
 	ck_assert_uint_eq(answers, 20);
+	ck_assert_uint_eq(atomic_load(&lookups), 20);
+}
+END_TEST
+
+static void stop_loop(void *arg)
+{
+	(void)arg;
+	loop_stop();
+}
+
+static void take_answer_and_stop(const struct resolved *result, void *arg)
+{
+	take_answer(result, arg);
+	loop_stop();
+}
+
+START_TEST(a_name_that_is_not_answered_does_not_hold_up_another)
+{
+	struct timer limit;
+	timer_init(&limit, "limit", stop_loop, NULL);
+	timer_arm(&limit, 10 * USEC_PER_SEC);
+	for (unsigned i = 0; i < 20; i++)
+		ck_assert_ptr_nonnull(resolve_start("slow.test", 587, take_answer, NULL));
+	ck_assert_ptr_nonnull(resolve_start("mixed.test", 587, take_answer_and_stop, NULL));
+	loop_run();
+	ck_assert_uint_eq(answers, 1);
+	timer_cancel(&limit);
+	atomic_store(&released, true);
+	loop_settle();
+	ck_assert_uint_eq(answers, 21);
+	ck_assert_uint_eq(atomic_load(&lookups), 2);
+}
+END_TEST
+
+START_TEST(another_port_is_another_look_up)
+{
+	ck_assert_ptr_nonnull(resolve_start("again.test", 25, take_answer, NULL));
+	ck_assert_ptr_nonnull(resolve_start("again.test", 587, take_answer, NULL));
+	loop_settle();
+	ck_assert_uint_eq(answers, 2);
+	ck_assert_uint_eq(atomic_load(&lookups), 2);
+}
+END_TEST
+
+START_TEST(one_of_those_who_share_a_look_up_can_be_cancelled)
+{
+	struct resolve *resolves[3];
+	for (unsigned i = 0; i < 3; i++)
+		resolves[i] = resolve_start("slow.test", 587, take_answer, NULL);
+	resolve_cancel(resolves[1]);
+	atomic_store(&released, true);
+	loop_settle();
+	ck_assert_uint_eq(answers, 2);
+}
+END_TEST
+
+START_TEST(who_asks_again_for_a_name_under_way_shares_its_look_up)
+{
+	struct resolve *resolve = resolve_start("slow.test", 587, take_answer, NULL);
+	usleep(10000);
+	for (unsigned i = 0; i < 5; i++) {
+		resolve_cancel(resolve);
+		resolve = resolve_start("slow.test", 587, take_answer, NULL);
+	}
+	atomic_store(&released, true);
+	loop_settle();
+	ck_assert_uint_eq(answers, 1);
+	ck_assert_uint_eq(atomic_load(&lookups), 1);
 }
 END_TEST
 
@@ -236,15 +312,20 @@ START_TEST(a_finished_look_up_can_be_cancelled)
 }
 END_TEST
 
-START_TEST(a_look_up_that_waits_for_a_thread_can_be_cancelled)
+START_TEST(a_cancelled_look_up_that_has_not_begun_is_left_out)
 {
-	struct resolve *resolves[8];
+	struct resolve *waiting[8];
+	for (unsigned i = 0; i < 4; i++)
+		ck_assert_ptr_nonnull(ask("slow", i));
 	for (unsigned i = 0; i < 8; i++)
-		resolves[i] = resolve_start("slow.test", 587, take_answer, NULL);
-	resolve_cancel(resolves[7]);
+		waiting[i] = ask("name", i);
+	for (unsigned i = 0; i < 7; i++)
+		resolve_cancel(waiting[i]);
+	ck_assert_ptr_nonnull(ask("name", 6)); /* a new one, for the other will not be done */
 	atomic_store(&released, true);
 	loop_settle();
-	ck_assert_uint_eq(answers, 7);
+	ck_assert_uint_eq(answers, 6);
+	ck_assert_uint_eq(atomic_load(&lookups), 6);
 }
 END_TEST
 
@@ -264,6 +345,28 @@ START_TEST(cancelling_from_within_the_answer_is_harmless)
 	own = resolve_start(both_ways[_i], 587, cancel_own, NULL);
 	loop_settle();
 	ck_assert_uint_eq(answers, 1);
+}
+END_TEST
+
+static struct resolve *other;
+
+static void cancel_other_and_ask(const struct resolved *result, void *arg)
+{
+	(void)result;
+	answers++;
+	resolve_cancel(other);
+	ck_assert_ptr_nonnull(resolve_start(arg, 587, take_answer, NULL));
+	ck_assert_uint_eq(answers, 1); /* it is a new question, and not answered from inside the call */
+}
+
+START_TEST(whom_it_answers_may_cancel_another_and_ask)
+{
+	char host[16];
+	strcpy(host, both_ways[_i]);
+	ck_assert_ptr_nonnull(resolve_start(host, 587, cancel_other_and_ask, host));
+	other = resolve_start(host, 587, take_answer, NULL);
+	loop_settle();
+	ck_assert_uint_eq(answers, 2);
 }
 END_TEST
 
@@ -288,11 +391,16 @@ Suite *resolve_suite(void)
 	tcase_add_test(tcase, errors_are_told_in_words);
 	tcase_add_test(tcase, the_number_of_addresses_is_bounded);
 	tcase_add_test(tcase, many_names_at_once_are_all_answered);
+	tcase_add_test(tcase, a_name_that_is_not_answered_does_not_hold_up_another);
+	tcase_add_test(tcase, another_port_is_another_look_up);
+	tcase_add_test(tcase, one_of_those_who_share_a_look_up_can_be_cancelled);
+	tcase_add_test(tcase, who_asks_again_for_a_name_under_way_shares_its_look_up);
 	tcase_add_test(tcase, a_cancelled_numeric_address_is_not_answered);
 	tcase_add_test(tcase, a_look_up_under_way_can_be_cancelled);
 	tcase_add_test(tcase, a_finished_look_up_can_be_cancelled);
-	tcase_add_test(tcase, a_look_up_that_waits_for_a_thread_can_be_cancelled);
+	tcase_add_test(tcase, a_cancelled_look_up_that_has_not_begun_is_left_out);
 	tcase_add_loop_test(tcase, cancelling_from_within_the_answer_is_harmless, 0, 2);
+	tcase_add_loop_test(tcase, whom_it_answers_may_cancel_another_and_ask, 0, 2);
 	tcase_add_test(tcase, a_cancelled_look_up_outlives_the_loop_without_a_leak);
 	suite_add_tcase(suite, tcase);
 	return suite;
