@@ -48,15 +48,18 @@ struct pool {
 	struct list waiting;   /* transactions, in order of arrival; those to be repeated first */
 	struct timer dispatch; /* at the next turn of the loop: give and open */
 	struct timer retry;    /* back-off: nothing is opened while it is armed */
+	struct timer settled;  /* set up since the last failure, a connection may stay: looks whether it did */
 	struct timer paced;    /* the rate allows the next one then */
 	struct rate rate;
 	unsigned hold; /* bits of enum pool_hold */
 
 	/* health */
 	bool proven;          /* the last thing we know is good */
-	unsigned failures;    /* in a row */
+	unsigned failures;    /* in a row; what is set up counts as no success before it stays or carries something */
+	usec_t failed_at;     /* clock_now() at the last of them */
 	unsigned lost_in_row; /* transactions lost with their connection, in a row */
 	bool losing;          /* it takes connections and loses what they carry */
+	bool dropping;        /* it takes connections and closes them before they carry anything */
 	struct reply *down;   /* why nothing can be sent; NULL while it may work */
 	bool told_down;       /* EVENT_RELAY_DOWN was published, EVENT_RELAY_UP not yet */
 	usec_t down_since;

@@ -16,10 +16,13 @@
 
 #define OVERLAP_PATIENCE USEC_PER_SEC /* nothing is put behind a body whose reply takes longer, if that can be helped */
 #define POOL_LOST_MAX 5 /* so many transactions in a row lost with their connection count as one failure */
+/* A connection that stays so long is set up for good. Shorter than any relay waits for a command, even under stress. */
+#define POOL_SETTLED (5 * USEC_PER_SEC)
 
 static unsigned connection_numbers; /* connections are numbered through the daemon's life */
 
 static void on_dispatch(void *arg);
+static void on_settled(void *arg);
 static const struct connection_owner callbacks;
 
 /* ---- life ---- */
@@ -76,6 +79,7 @@ struct pool *pool_create(const struct relay_conf *relay, struct account *account
 	pool->progress = clock_now();
 	timer_init(&pool->dispatch, "dispatch", on_dispatch, pool);
 	timer_init(&pool->retry, "connect back-off", on_dispatch, pool);
+	timer_init(&pool->settled, "connection that stays", on_settled, pool);
 	timer_init(&pool->paced, "rate", on_dispatch, pool);
 	join_account(pool, account);
 	configure(pool, relay);
@@ -100,6 +104,7 @@ void pool_free(struct pool *pool)
 	reply_unref(&stopping);
 	timer_cancel(&pool->dispatch);
 	timer_cancel(&pool->retry);
+	timer_cancel(&pool->settled);
 	timer_cancel(&pool->paced);
 	list_remove(&pool->node);
 	leave_account(pool);
@@ -207,7 +212,6 @@ static void come_up(struct pool *pool)
 {
 	if (!pool->losing) { /* else only a transaction that comes to its end shows that it works again */
 		pool->proven = true;
-		pool->failures = 0;
 		timer_cancel(&pool->retry);
 	}
 	if (pool->told_down)
@@ -216,22 +220,40 @@ static void come_up(struct pool *pool)
 	reply_unref(&pool->down);
 }
 
+/* What was set up since the last failure has stayed, or a transaction came to its end on it. */
+static void prove(struct pool *pool)
+{
+	pool->losing = pool->dropping = false;
+	pool->failures = 0;
+	timer_cancel(&pool->settled);
+	come_up(pool);
+}
+
+/* A connection that may still carry something, besides `lost`. */
+static bool alive(const struct pool *pool, struct connection *lost)
+{
+	size_t live = list_count(&pool->idle) + list_count(&pool->busy);
+	enum connection_state state = connection_state(lost);
+	return live > (state == CONNECTION_IDLE || state == CONNECTION_BUSY);
+}
+
 /*
- * One more failure in a row: back off, and see whether anything can still be sent. What fails while it backs off
- * belongs to the same failure.
+ * One more failure in a row: back off, and see whether anything can still be sent without `lost`. What fails while it
+ * backs off belongs to the same failure.
  */
-static void count_failure(struct pool *pool, struct reply *why, enum setup_fault fault)
+static void count_failure(struct pool *pool, struct connection *lost, struct reply *why, enum setup_fault fault)
 {
 	if (timer_armed(&pool->retry) || pool->hold & ~(unsigned)HOLD_PAUSED)
 		return;
 	pool->proven = false;
 	pool->failures++;
+	pool->failed_at = clock_now();
+	timer_cancel(&pool->settled);
 	pool->first_host++;
 	pool->known_length = 0;
 	usec_t wait = trouble_backoff(fault, pool->failures);
 	timer_arm(&pool->retry, wait - wait / 4 + (usec_t)(arc4random_uniform(500) * (uint64_t)wait / 1000));
-	bool alive = !pool->losing && (!list_empty(&pool->idle) || !list_empty(&pool->busy));
-	if (!alive && (fault == FAULT_SETTINGS || pool->failures >= TROUBLE_FAILURES_DOWN))
+	if ((pool->losing || !alive(pool, lost)) && (fault == FAULT_SETTINGS || pool->failures >= TROUBLE_FAILURES_DOWN))
 		go_down(pool, why);
 }
 
@@ -279,7 +301,10 @@ static void on_ready(struct connection *c)
 	pool->opened++;
 	note_progress(pool);
 	pool->known_length = connection_address(c, &pool->known);
-	come_up(pool);
+	if (!pool->dropping) /* else it may be closed at once like the ones before */
+		come_up(pool);
+	if (pool->failures > 0 && !timer_armed(&pool->settled))
+		timer_arm(&pool->settled, POOL_SETTLED);
 	tell(pool, EVENT_CONNECTION_OPENED, c, NULL);
 	pool->owner->announced(pool, connection_announced(c));
 	if (pool->hold & ~(unsigned)HOLD_PAUSED)
@@ -292,15 +317,55 @@ static void on_failed(struct connection *c, enum stage stage, struct reply *why,
 	struct pool *pool = connection_pool(c);
 	pool->failed++;
 	bool was_down = pool->down != NULL;
-	count_failure(pool, why, trouble_setup(stage, why, settings));
+	count_failure(pool, c, why, trouble_setup(stage, why, settings));
 	if (was_down || pool->down == NULL) /* else that it is down says it all, in one line */
 		tell(pool, EVENT_CONNECTION_FAILED, c, why->text);
 	pool_dispatch_soon(pool);
 }
 
+/* When the connection that has stayed longest since the last failure was set up; -1: there is none. */
+static usec_t standing_since(const struct pool *pool)
+{
+	const struct list *lists[] = {&pool->idle, &pool->busy};
+	usec_t since = -1;
+	for (size_t i = 0; i < 2; i++)
+		for (struct list *n = lists[i]->next; n != lists[i]; n = n->next) {
+			usec_t ready = connection_ready_at(connection_of_node(n));
+			if (ready >= pool->failed_at && (since < 0 || ready < since))
+				since = ready;
+		}
+	return since;
+}
+
+static void on_settled(void *arg)
+{
+	struct pool *pool = arg;
+	usec_t since = standing_since(pool);
+	usec_t left = since < 0 ? 0 : since + POOL_SETTLED - clock_now();
+	if (left > 0)
+		timer_arm(&pool->settled, left);
+	else if (since >= 0 && !pool->losing)
+		prove(pool);
+	pool_dispatch_soon(pool);
+}
+
+/* Set up, and closed by the relay before it was given anything: for those who wait that is no better than no greeting. */
+static bool dropped(const struct connection *c, const char *why)
+{
+	return why != NULL && connection_uses(c) == 0 && !connection_life_over(c) &&
+	       clock_now() - connection_ready_at(c) < POOL_SETTLED;
+}
+
 static void on_lost(struct connection *c, const char *why)
 {
 	struct pool *pool = connection_pool(c);
+	if (dropped(c, why)) {
+		pool->dropping = true;
+		struct reply *trouble = reply_local(LOCAL_RELAY_DOWN, 451, "4.4.2",
+						    "connections are closed as soon as they are set up: %s", why);
+		count_failure(pool, c, trouble, FAULT_PASSING);
+		reply_unref(&trouble);
+	}
 	tell(pool, EVENT_CONNECTION_CLOSED, c, why);
 	pool->closed++;
 	pool_dispatch_soon(pool);
@@ -351,10 +416,8 @@ static void on_back(struct connection *c, struct transaction *t, enum transactio
 	learn_mode(pool, t, end);
 	if (end == END_REPLIED) {
 		pool->lost_in_row = 0;
-		if (pool->losing) {
-			pool->losing = false;
-			come_up(pool);
-		}
+		if (pool->losing || (pool->failures > 0 && connection_ready_at(c) >= pool->failed_at))
+			prove(pool);
 		note_progress(pool);
 	} else if ((end == END_UNSENT || end == END_CONFUSED || end == END_CLOSING) && !t->stale)
 		pool->lost_in_row++;
@@ -366,7 +429,7 @@ static void on_back(struct connection *c, struct transaction *t, enum transactio
 		struct reply *why =
 			reply_local(LOCAL_RELAY_DOWN, 451, "4.4.2", "connections are lost again and again: %s",
 				    reply_line(t->last_trouble, line, sizeof(line)));
-		count_failure(pool, why, FAULT_PASSING);
+		count_failure(pool, c, why, FAULT_PASSING);
 		reply_unref(&why);
 	}
 	pool->owner->back(t, end);
@@ -385,6 +448,8 @@ static bool may_open(const struct pool *pool)
 {
 	if (pool->hold || timer_armed(&pool->retry) || cannot_encrypt(pool))
 		return false;
+	if (pool->dropping && timer_armed(&pool->settled))
+		return false; /* the trial is set up, and will show whether it stays */
 	/* After a failure one trial at a time. */
 	return pool->failures == 0 || list_empty(&pool->opening);
 }
@@ -651,6 +716,7 @@ void pool_reconnect(struct pool *pool)
 	retire_all(pool);
 	timer_cancel(&pool->retry);
 	pool->failures = 0;
+	pool->dropping = false;
 	if (!cannot_encrypt(pool))
 		reply_unref(&pool->down);
 	pool_dispatch_soon(pool);
