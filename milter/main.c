@@ -27,6 +27,7 @@
 #include "observe/milter.h"
 #include "observe/outcome.h"
 #include "observe/stats.h"
+#include "relay/governor.h"
 #include "relay/route.h"
 
 #define DEFAULT_CONF SYSCONFDIR "/relaypool/relaypool.conf"
@@ -63,6 +64,7 @@ static struct {
 
 	enum life life;
 	bool relays_done;    /* nothing runs at a relay any more */
+	bool cut_off;        /* … only since we have closed our ends */
 	usec_t limit;        /* of the present stage of the end */
 	struct timer ending; /* looks whether the end has come */
 } self;
@@ -148,6 +150,7 @@ static void abort_transactions(void)
 {
 	self.life = LIFE_ABORTED;
 	self.limit = clock_now() + ABORT_LIMIT;
+	self.cut_off = !self.relays_done;
 	router_abort(self.router);
 	self.relays_done = true;
 }
@@ -411,6 +414,13 @@ static void announce(void)
 	flush_request("start");
 }
 
+/* The relays have seen the end of every connection, also of those that a run before us left (DESIGN, promise 4). */
+static bool ends_cleanly(void)
+{
+	bool others_ended = !self.unclean || clock_now() >= self.started + GOVERNOR_UNCLEAN_WAIT;
+	return self.relays_done && !self.cut_off && others_ended;
+}
+
 static int finish(void)
 {
 	flush_stop();
@@ -426,7 +436,8 @@ static int finish(void)
 	milter_stop();
 	loop_free();
 	log_notice("stop: version=%s, drained=%s", PACKAGE_VERSION, self.life == LIFE_ABORTED ? "no" : "yes");
-	process_unlock();
+	if (ends_cleanly())
+		process_unlock();
 	conf_unref(&self.conf);
 	conf_unref(&self.began);
 	log_close(LOG_LIMIT);

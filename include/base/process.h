@@ -57,7 +57,7 @@ void process_act_as_self(void);
  * file was there, so the last one did not end properly. False with a sentence in `error` if another one runs.
  */
 bool process_lock(const char *path, bool *unclean, char error[PROCESS_ERROR_SIZE]) MUST_CHECK;
-/* A clean end: removes the file. Harmless if there is no lock. */
+/* A clean end: removes the file. After any other end it stays, and the lock ends with us. Harmless without a lock. */
 void process_unlock(void);
 
 /* Becomes `user` for good, and lets nobody look into our memory (secrets). False with a sentence in `error` if that failed or could be undone. */

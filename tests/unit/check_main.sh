@@ -7,11 +7,14 @@ work=$(mktemp -d)
 control=$work/run/control.sock
 conf=$work/relaypool.conf
 daemon=
+stuck=
 failed=0
 
 end()
 {
-	[ -z "$daemon" ] || kill -9 "$daemon" 2>/dev/null || :
+	for process in $daemon $stuck; do
+		kill -9 "$process" 2>/dev/null || :
+	done
 	rm -rf "$work"
 }
 trap end EXIT
@@ -123,6 +126,72 @@ said 'unclean=no'
 stop KILL
 start
 said 'unclean=yes'
+stop TERM
+[ $code = 0 ] || complain "soon after an unclean start it ends with $code"
+start
+said 'unclean=yes' # the relays may not yet have seen the end of what was killed
+sleep 6
+stop TERM
+start
+said 'unclean=no'
+
+# A relay that does not answer the end of data, and a message for it.
+cat >"$work/stuck.py" <<'END'
+import socket, sys, threading, time
+
+work = sys.argv[1]
+relay = socket.create_server(("127.0.0.1", 0))
+
+
+def be_stuck():
+    connection = relay.accept()[0]
+    connection.sendall(b"220 relay\r\n")
+    for line in connection.makefile("rb"):
+        if line.startswith(b"DATA"):
+            connection.sendall(b"354 go on\r\n")
+            break
+        connection.sendall(b"250 fine\r\n")
+    open(work + "/stuck", "w").close()
+    time.sleep(60)
+
+
+threading.Thread(target=be_stuck, daemon=True).start()
+with open(work + "/port", "w") as file:
+    file.write(str(relay.getsockname()[1]))
+client = socket.socket(socket.AF_UNIX)
+client.settimeout(60)
+while client.connect_ex(work + "/lmtp.sock") != 0:
+    time.sleep(0.1)
+replies = client.makefile("rb")
+replies.readline()
+for line in b"LHLO client", b"MAIL FROM:<>", b"RCPT TO:<to@test>", b"DATA", b"Subject: x\r\n\r\nx\r\n.":
+    client.sendall(line + b"\r\n")
+    while replies.readline()[3:4] == b"-":
+        pass
+END
+if command -v python3 >/dev/null; then
+	stop TERM
+	python3 "$work/stuck.py" "$work" &
+	stuck=$!
+	wait_for test -s "$work/port" || complain 'there is no port for the relay that is stuck'
+	sed -i "s/port = 9 /port = $(cat "$work/port") /" "$conf"
+	start
+	said 'unclean=no'
+	wait_for test -e "$work/stuck" || complain 'the relay that is stuck is given no message'
+	kill -TERM "$daemon"
+	wait_for grep -q 'drain: ' "$work/log" || complain 'SIGTERM does not drain'
+	stop TERM
+	[ $code = 0 ] || complain "a second SIGTERM ends with $code"
+	said 'stop: version=.*, drained=no'
+	wait "$stuck" || complain 'the MTA got no verdict'
+	stuck=
+	write_conf
+	start
+	said 'unclean=yes'
+	stop TERM
+	rm "$work/spool/running"
+	start
+fi
 
 # ---- signals ----
 
