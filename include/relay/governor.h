@@ -39,7 +39,12 @@ void account_idle(struct account *account, const struct pool *pool);
  * to be free anyhow. True if there will be one.
  */
 bool account_make_room(struct account *account, const struct pool *pool);
-/* A slot is free or a cap has grown: every pool of the account looks whether it wants it, in turn. */
+/* A slot is free or a cap has grown: every pool of the account looks whether it wants it, in the order of the list. */
 void account_slot_free(struct account *account);
+/*
+ * `pool` has opened a connection and is the last in the list now. True if others need one of the slots that are left:
+ * every pool looks again, it is to open no more before.
+ */
+bool account_turn_over(struct account *account, struct pool *pool);
 
 #endif

@@ -121,12 +121,21 @@ bool account_make_room(struct account *account, const struct pool *pool)
 
 void account_slot_free(struct account *account)
 {
-	/* The one served longest ago looks first next time. */
-	if (!list_empty(&account->pools)) {
-		struct list *first = account->pools.next;
-		list_remove(first);
-		list_append(&account->pools, first);
-	}
+	/* Armed anew where it is armed already: whose connection has just ended would else always look first. */
 	LIST_EACH (node, next, &account->pools)
-		pool_dispatch_soon(pool_of(node));
+		timer_arm(&pool_of(node)->dispatch, 0);
+}
+
+bool account_turn_over(struct account *account, struct pool *pool)
+{
+	list_remove(&pool->account_node);
+	list_append(&account->pools, &pool->account_node);
+	if (!account_may_open(account))
+		return false;
+	LIST_EACH (node, next, &account->pools)
+		if (pool_of(node) != pool && pool_needs(pool_of(node)) > 0) {
+			account_slot_free(account);
+			return true;
+		}
+	return false;
 }

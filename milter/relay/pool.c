@@ -593,6 +593,8 @@ static void open_wanted(struct pool *pool)
 			return;
 		}
 		open_one(pool);
+		if (account_turn_over(pool->account, pool))
+			return;
 	}
 }
 
