@@ -330,11 +330,10 @@ static gid_t group_of(const struct endpoint *endpoint)
 /* What root made is the daemon's all the same, so that a reload may change it. */
 static bool give_away(const struct endpoint *endpoint, char error[PROCESS_ERROR_SIZE])
 {
-	if (!self.user.change || endpoint->kind != ENDPOINT_UNIX ||
-	    lchown(endpoint->path, self.user.uid, group_of(endpoint)) == 0)
+	char why[NET_ERROR_SIZE];
+	if (!self.user.change || net_set_owner(endpoint, self.user.uid, group_of(endpoint), why))
 		return true;
-	snprintf(error, PROCESS_ERROR_SIZE, "cannot give %s to user %s: %s", endpoint->path, self.user.name,
-		 strerror(errno));
+	snprintf(error, PROCESS_ERROR_SIZE, "cannot give a socket to user %s: %s", self.user.name, why);
 	return false;
 }
 

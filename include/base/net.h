@@ -37,8 +37,12 @@ bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
  * be used), with the reason in `error`. Nothing to do for inet.
  */
 bool net_clear_stale(const struct endpoint *endpoint, char error[NET_ERROR_SIZE]) MUST_CHECK;
-/* Sets a unix socket's group (ignored if (gid_t)-1) and mode. False with the reason in `error`. */
+/*
+ * Sets a unix socket's group (ignored if (gid_t)-1) and mode, or its owner and group. Only of a socket: never of what
+ * somebody to whom the directory belongs has put in its place. False with the reason in `error`.
+ */
 bool net_set_access(const struct endpoint *endpoint, gid_t group, mode_t mode, char error[NET_ERROR_SIZE]) MUST_CHECK;
+bool net_set_owner(const struct endpoint *endpoint, uid_t user, gid_t group, char error[NET_ERROR_SIZE]) MUST_CHECK;
 /*
  * A non-blocking listening socket, close-on-exec; stale files are cleared first. The host of an inet endpoint must be an
  * address or localhost (127.0.0.1). -1 with the reason in `error`.

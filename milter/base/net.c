@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
@@ -213,17 +214,63 @@ bool net_clear_stale(const struct endpoint *endpoint, char error[NET_ERROR_SIZE]
 	return true;
 }
 
+/* The file of a socket, to be changed by this descriptor alone: its name may mean something else a moment later. */
+static int open_file_of_socket(const char *path, struct stat *st, char error[NET_ERROR_SIZE])
+{
+	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, st) != 0)
+		fail(error, "%s: %s", path, strerror(errno));
+	else if (!S_ISSOCK(st->st_mode))
+		fail(error, "%s: this is not a socket", path);
+	else
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* chmod(2) by name is the one way for a descriptor of the kind O_PATH; this name leads to what it holds. */
+static bool set_mode(int fd, const struct stat *st, mode_t mode)
+{
+	char name[32];
+	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+	return (st->st_mode & 07777) == mode || chmod(name, mode) == 0;
+}
+
 bool net_set_access(const struct endpoint *endpoint, gid_t group, mode_t mode, char error[NET_ERROR_SIZE])
 {
 	const char *path = endpoint->path;
+	struct stat st;
 	if (endpoint->kind != ENDPOINT_UNIX)
 		return true;
-	if (group != (gid_t)-1 && chown(path, (uid_t)-1, group) != 0)
-		return fail(error, "%s: the group cannot be set to %u: %s; start as root, or make the directory setgid",
-			    path, (unsigned)group, strerror(errno));
-	if (chmod(path, mode) != 0)
-		return fail(error, "%s: the mode cannot be set to %04o: %s", path, (unsigned)mode, strerror(errno));
-	return true;
+	int fd = open_file_of_socket(path, &st, error);
+	if (fd < 0)
+		return false;
+	bool done = false;
+	if (group != (gid_t)-1 && fchownat(fd, "", (uid_t)-1, group, AT_EMPTY_PATH) != 0)
+		fail(error, "%s: the group cannot be set to %u: %s; start as root, or make the directory setgid", path,
+		     (unsigned)group, strerror(errno));
+	else if (!set_mode(fd, &st, mode))
+		fail(error, "%s: the mode cannot be set to %04o: %s", path, (unsigned)mode, strerror(errno));
+	else
+		done = true;
+	close(fd);
+	return done;
+}
+
+bool net_set_owner(const struct endpoint *endpoint, uid_t user, gid_t group, char error[NET_ERROR_SIZE])
+{
+	struct stat st;
+	if (endpoint->kind != ENDPOINT_UNIX)
+		return true;
+	int fd = open_file_of_socket(endpoint->path, &st, error);
+	if (fd < 0)
+		return false;
+	bool done = fchownat(fd, "", user, group, AT_EMPTY_PATH) == 0;
+	if (!done)
+		fail(error, "%s: %s", endpoint->path, strerror(errno));
+	close(fd);
+	return done;
 }
 
 /* Bound and not yet listening, so that nobody can connect before group and mode are set. */

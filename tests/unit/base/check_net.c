@@ -273,6 +273,60 @@ START_TEST(a_group_that_may_not_be_given_is_an_error)
 }
 END_TEST
 
+static void ck_assert_access_refused(const char *untouched, mode_t mode)
+{
+	struct stat st;
+	ck_assert(!net_set_access(&endpoint, getgid(), 0666, error));
+	ck_assert_ptr_nonnull(strstr(error, "/sock: this is not a socket"));
+	ck_assert(!net_set_owner(&endpoint, getuid(), getgid(), error));
+	ck_assert_ptr_nonnull(strstr(error, "/sock: this is not a socket"));
+	ck_assert_int_eq(stat(untouched, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 07777, mode);
+}
+
+/* What a user to whom the directory belongs can put there between bind(2) and chmod(2). */
+START_TEST(access_to_what_is_no_socket_is_never_changed)
+{
+	char secret[sizeof endpoint.path + 1];
+	snprintf(secret, sizeof secret, "%s2", endpoint.path);
+	close(open(secret, O_CREAT | O_WRONLY, 0600));
+	ck_assert_int_eq(link(secret, endpoint.path), 0);
+	ck_assert_access_refused(secret, 0600);
+	ck_assert_int_eq(unlink(endpoint.path), 0);
+	ck_assert_int_eq(symlink(secret, endpoint.path), 0);
+	ck_assert_access_refused(secret, 0600);
+	unlink(secret);
+}
+END_TEST
+
+START_TEST(access_to_a_socket_behind_a_link_is_never_changed)
+{
+	char other[sizeof endpoint.path + 1];
+	snprintf(other, sizeof other, "%s2", endpoint.path);
+	close(listen_or_fail(0600));
+	ck_assert_int_eq(rename(endpoint.path, other), 0);
+	ck_assert_int_eq(symlink(other, endpoint.path), 0);
+	ck_assert_access_refused(other, 0600);
+	unlink(other);
+}
+END_TEST
+
+START_TEST(access_to_a_socket_can_be_changed_later)
+{
+	struct stat st;
+	int fd = listen_or_fail(0600);
+	ck_assert_msg(net_set_access(&endpoint, (gid_t)-1, 0666, error), "%s", error);
+	ck_assert_msg(net_set_owner(&endpoint, getuid(), geteuid() == 0 ? 4242 : getgid(), error), "%s", error);
+	ck_assert_int_eq(stat(endpoint.path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 07777, 0666);
+	ck_assert_uint_eq(st.st_gid, geteuid() == 0 ? 4242 : getgid());
+	close(fd);
+	unlink(endpoint.path);
+	ck_assert(!net_set_access(&endpoint, (gid_t)-1, 0666, error));
+	ck_assert_ptr_nonnull(strstr(error, "/sock: No such file or directory"));
+}
+END_TEST
+
 START_TEST(the_peer_of_a_unix_socket_is_known)
 {
 	int fd = listen_or_fail(0600), client = connect_unix(SOCK_STREAM), server = accept(fd, NULL, NULL);
@@ -693,6 +747,9 @@ Suite *net_suite(void)
 	tcase_add_test(unixes, a_link_to_a_socket_is_not_followed);
 	tcase_add_test(unixes, a_missing_directory_is_named);
 	tcase_add_test(unixes, a_group_that_may_not_be_given_is_an_error);
+	tcase_add_test(unixes, access_to_what_is_no_socket_is_never_changed);
+	tcase_add_test(unixes, access_to_a_socket_behind_a_link_is_never_changed);
+	tcase_add_test(unixes, access_to_a_socket_can_be_changed_later);
 	tcase_add_test(unixes, the_peer_of_a_unix_socket_is_known);
 	suite_add_tcase(suite, unixes);
 	TCase *tcp = tcase_create("tcp");
