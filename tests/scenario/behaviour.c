@@ -14,8 +14,8 @@
 #include "relay.h"
 
 const char *const step_names[STEP_COUNT] = {
-	"connect", "banner", "ehlo", "starttls", "tls",  "auth",    "auth-line", "mail", "rcpt",
-	"data",    "body",   "end",  "rset",     "quit", "unknown", "eof",       "idle",
+	"connect", "banner", "ehlo", "starttls", "tls",  "auth", "auth-line", "mail", "rcpt",
+	"data",    "bdat",   "body", "end",      "rset", "quit", "unknown",   "eof",  "idle",
 };
 const char *const action_names[ACTION_KINDS] = {
 	"default", "say", "raw", "long", "lines", "accept", "handshake", "wait", "close", "reset", "silent", "deaf",
@@ -78,8 +78,8 @@ static const char *find_keyword(const char *items, const char *keyword)
 	return NULL;
 }
 
-/* True if the last reply to EHLO had a line with this keyword. */
-static bool announced(const struct relay_connection *c, const char *keyword)
+/* Where the parameters of this keyword begin in the last reply to EHLO; NULL if it was not there. */
+static const char *announced(const struct relay_connection *c, const char *keyword)
 {
 	size_t length = strlen(keyword);
 
@@ -88,9 +88,9 @@ static bool announced(const struct relay_connection *c, const char *keyword)
 			line++;
 		if (strlen(line) > 4 && strncasecmp(line + 4, keyword, length) == 0 &&
 		    strchr(" \r\n", line[4 + length]) != NULL)
-			return true;
+			return line + 4 + length;
 	}
-	return false;
+	return NULL;
 }
 
 /* The caller's. */
@@ -296,6 +296,55 @@ static void reply_to_mail(struct relay_connection *c)
 		reply(c, "250 2.1.0 Ok");
 }
 
+/* "BDAT SIZE [LAST]" (RFC 3030 §2). False if it is none. */
+static bool read_bdat(const char *line, size_t *octets, bool *last)
+{
+	const char *figure = line + strlen("BDAT ");
+	char *end;
+
+	if (line[strlen("BDAT")] != ' ' || !isdigit((unsigned char)*figure))
+		return false;
+	*octets = strtoull(figure, &end, 10);
+	*last = strcasecmp(end, " LAST") == 0;
+	return *last || *end == '\0';
+}
+
+/* So many octets more are beyond the figure that SIZE announced. */
+static bool chunk_too_large(const struct relay_connection *c, size_t octets)
+{
+	const char *limit = announced(c, "SIZE");
+	size_t most =
+		limit != NULL && isdigit((unsigned char)limit[strspn(limit, " ")]) ? strtoull(limit, NULL, 10) : 0;
+
+	return most != 0 && (octets > most || evbuffer_get_length(c->body) > most - octets);
+}
+
+/* NULL if the chunk is welcome. */
+static const char *refuse_chunk(const struct relay_connection *c)
+{
+	if (announced(c, "CHUNKING") == NULL)
+		return "502 5.5.1 Not offered";
+	if (c->open == NULL)
+		return "503 5.5.1 MAIL first";
+	if (c->open->rcpt_count == 0)
+		return "554 5.5.1 No valid recipients";
+	return chunk_too_large(c, c->chunk_left) ? "552 5.3.4 Too large" : NULL;
+}
+
+/* After the step: what was said at it was the reply. Refused or not, the octets come (RFC 3030 §2). */
+static void begin_chunk(struct relay_connection *c)
+{
+	if (!read_bdat(c->command, &c->chunk_left, &c->chunk_last)) {
+		if (c->first_code == 0)
+			reply(c, "501 5.5.4 BDAT SIZE [LAST]");
+		return;
+	}
+	c->refusal = c->first_code == 0 ? refuse_chunk(c) : NULL;
+	c->swallowed = c->first_code != 0 || c->refusal != NULL;
+	c->body_begun = false;
+	c->mode = MODE_CHUNK;
+}
+
 static void reply_by_default(struct relay_connection *c)
 {
 	char *text;
@@ -342,6 +391,8 @@ static void behave_well(struct relay_connection *c)
 	case STEP_DATA:
 		if (c->open == NULL)
 			reply(c, "503 5.5.1 MAIL first");
+		else if (evbuffer_get_length(c->body) > 0)
+			reply(c, "503 5.5.1 DATA after BDAT");
 		else
 			reply(c, c->open->rcpt_count == 0 ? "554 5.5.1 No valid recipients" : "354 Go ahead");
 		break;
@@ -453,7 +504,8 @@ static const struct mishap *find_mishap(struct relay_connection *c)
 	if (next_random(state) % (c->step >= STEP_MAIL && c->step <= STEP_RSET ? 8 : 30) != 0)
 		return NULL;
 	/* What is said while a body is on its way is the reply to its end, for all that a client can see. */
-	return &mishaps[next_random(state) % (c->step == STEP_BODY ? MISHAPS_WITHOUT_WORDS : MISHAPS)];
+	return &mishaps[next_random(state) %
+			(c->step == STEP_BODY || c->step == STEP_BDAT ? MISHAPS_WITHOUT_WORDS : MISHAPS)];
 }
 
 /* ---- actions ---- */
@@ -546,6 +598,13 @@ static void after_step(struct relay_connection *c)
 		if (c->mode != MODE_HANDSHAKE) /* the client's part of it means nothing to us */
 			c->mode = MODE_SILENT;
 		break;
+	case STEP_BDAT:
+		begin_chunk(c);
+		break;
+	case STEP_BODY:
+		c->swallowed = c->mode == MODE_CHUNK && c->first_code != 0;
+		c->untidy = c->untidy || (c->swallowed && c->first_code / 100 > 3);
+		break;
 	case STEP_END:
 		transaction_forget(c);
 		break;
@@ -607,9 +666,9 @@ static enum step step_of(const char *line)
 		const char *verb;
 		enum step step;
 	} verbs[] = {
-		{"EHLO", STEP_EHLO}, {"HELO", STEP_EHLO}, {"STARTTLS", STEP_STARTTLS},
-		{"AUTH", STEP_AUTH}, {"MAIL", STEP_MAIL}, {"RCPT", STEP_RCPT},
-		{"DATA", STEP_DATA}, {"RSET", STEP_RSET}, {"QUIT", STEP_QUIT},
+		{"EHLO", STEP_EHLO}, {"HELO", STEP_EHLO}, {"STARTTLS", STEP_STARTTLS}, {"AUTH", STEP_AUTH},
+		{"MAIL", STEP_MAIL}, {"RCPT", STEP_RCPT}, {"DATA", STEP_DATA},         {"BDAT", STEP_BDAT},
+		{"RSET", STEP_RSET}, {"QUIT", STEP_QUIT},
 	};
 
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
@@ -632,7 +691,7 @@ static void check_extensions(struct relay_connection *c, const char *line, size_
 	};
 
 	for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
-		if (strstr(line, uses[i].parameter) != NULL && !announced(c, uses[i].keyword))
+		if (strstr(line, uses[i].parameter) != NULL && announced(c, uses[i].keyword) == NULL)
 			relay_complain(c, "\"%s\" though %s was not announced", line, uses[i].keyword);
 	}
 	for (size_t i = 0; i < length; i++) {
@@ -641,12 +700,41 @@ static void check_extensions(struct relay_connection *c, const char *line, size_
 	}
 }
 
-/* RFC 2920 §3.1: what may follow at once, and behind what nothing may. */
+/* RFC 3030 §2; and a relay with a limit is told the size at MAIL, where it can still spare itself the octets. */
+static void check_bdat(struct relay_connection *c, const char *line)
+{
+	size_t octets;
+	bool last;
+
+	if (announced(c, "CHUNKING") == NULL)
+		relay_complain(c, "\"%s\" though CHUNKING was not announced", line);
+	if (!read_bdat(line, &octets, &last))
+		relay_complain(c, "\"%s\" is no BDAT", line);
+	else if (chunk_too_large(c, octets))
+		relay_complain(c, "\"%s\" is more than SIZE allows", line);
+	if (c->open != NULL && announced(c, "SIZE") != NULL && strstr(c->open->mail, " SIZE=") == NULL)
+		relay_complain(c, "\"%s\" behind \"%s\", though SIZE was announced", line, c->open->mail);
+}
+
+/* One transaction, one way to give the body; RSET only where it may be of use, and where it must be. */
+static void check_sequence(struct relay_connection *c, enum step step, const char *line)
+{
+	bool before_mail = c->mail_came && announced(c, "CHUNKING") != NULL;
+
+	if (step == STEP_RSET && c->open == NULL && !c->untidy && !before_mail)
+		relay_complain(c, "RSET though there is nothing to reset");
+	if (step == STEP_MAIL && c->body_by == STEP_BDAT && (c->untidy || c->open != NULL) && !c->slipped)
+		relay_complain(c, "\"%s\" without RSET though the BDAT before was refused or not the last", line);
+	if ((step == STEP_DATA && c->body_by == STEP_BDAT) || (step == STEP_BDAT && c->body_by == STEP_DATA))
+		relay_complain(c, "\"%s\": DATA and BDAT in one transaction", line);
+}
+
+/* RFC 2920 §3.1: what may follow at once, and behind what nothing may. Behind BDAT stand its octets. */
 static void check_pipelining(struct relay_connection *c, enum step step, const char *line)
 {
-	if (evbuffer_get_length(bufferevent_get_input(c->bev)) == 0 || c->slipped)
+	if (evbuffer_get_length(bufferevent_get_input(c->bev)) == 0 || c->slipped || step == STEP_BDAT)
 		return;
-	if (!announced(c, "PIPELINING"))
+	if (announced(c, "PIPELINING") == NULL)
 		relay_complain(c, "sent on behind \"%s\" though PIPELINING was not announced", line);
 	else if (step != STEP_MAIL && step != STEP_RCPT && step != STEP_RSET)
 		relay_complain(c, "sent on behind \"%s\" without awaiting its reply", line);
@@ -660,13 +748,24 @@ static void check_command(struct relay_connection *c, enum step step, const char
 	}
 	if (c->relay->needs_tls && !c->tls && step != STEP_EHLO && step != STEP_STARTTLS && step != STEP_QUIT)
 		relay_complain(c, "\"%s\" in clear", line);
-	if (step == STEP_RSET && c->open == NULL && !c->untidy)
-		relay_complain(c, "RSET though there is nothing to reset");
 	if (step == STEP_UNKNOWN)
 		relay_complain(c, "\"%s\" is not a command to expect", line);
 	if (step == STEP_MAIL || step == STEP_RCPT)
 		check_extensions(c, line, length);
+	if (step == STEP_BDAT)
+		check_bdat(c, line);
+	check_sequence(c, step, line);
 	check_pipelining(c, step, line);
+}
+
+/* What check_sequence() must know of later. */
+static void note_sequence(struct relay_connection *c, enum step step)
+{
+	c->mail_came = c->mail_came || step == STEP_MAIL;
+	if (step == STEP_DATA || step == STEP_BDAT)
+		c->body_by = step;
+	else if (step == STEP_MAIL || step == STEP_RSET || step == STEP_EHLO)
+		c->body_by = STEP_CONNECT;
 }
 
 static bool take_line(struct relay_connection *c)
@@ -689,11 +788,22 @@ static bool take_line(struct relay_connection *c)
 	c->relay->said(c, "C:", line, c->relay->arg);
 	step = c->mode == MODE_AUTH ? STEP_AUTH_LINE : step_of(line);
 	check_command(c, step, line, length);
+	note_sequence(c, step);
 	behaviour_step(c, step, line);
 	return true;
 }
 
 /* ---- the body ---- */
+
+/* RFC 5321 §2.3.8. There is an octet behind the last. */
+static void check_text(struct relay_connection *c, const char *text, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		if ((text[i] == '\n' && (i == 0 || text[i - 1] != '\r')) || (text[i] == '\r' && text[i + 1] != '\n') ||
+		    text[i] == '\0')
+			relay_complain(c, "a stray CR, LF or NUL in a body");
+	}
+}
 
 /* RFC 5321 §4.5.2 undone; `raw` ends in CRLF. */
 static void unstuff(struct relay_connection *c, const char *raw, size_t length)
@@ -701,12 +811,10 @@ static void unstuff(struct relay_connection *c, const char *raw, size_t length)
 	char *out = mem_alloc(length + 1);
 	size_t used = 0;
 
+	check_text(c, raw, length);
 	for (size_t i = 0; i < length; i++) {
 		bool line_start = i == 0 || raw[i - 1] == '\n';
 
-		if ((raw[i] == '\n' && (i == 0 || raw[i - 1] != '\r')) || (raw[i] == '\r' && raw[i + 1] != '\n') ||
-		    raw[i] == '\0')
-			relay_complain(c, "a stray CR, LF or NUL in a body");
 		if (raw[i] != '.' || !line_start)
 			out[used++] = raw[i];
 		else if (raw[i + 1] != '.' || i + 1 == length)
@@ -750,11 +858,70 @@ static bool take_body(struct relay_connection *c)
 	evbuffer_drain(c->body, (size_t)end + 3);
 	evbuffer_prepend_buffer(input, c->body);
 	c->relay->said(c, "C:", "(body, end of data)", c->relay->arg);
-	if (evbuffer_get_length(input) > 0 && !announced(c, "PIPELINING"))
+	if (evbuffer_get_length(input) > 0 && announced(c, "PIPELINING") == NULL)
 		relay_complain(c, "sent on behind the end of data though PIPELINING was not announced");
 	c->mode = MODE_COMMANDS;
 	c->untidy = true; /* unless it is accepted */
 	behaviour_step(c, STEP_END, NULL);
+	return true;
+}
+
+/* ---- a body in chunks ---- */
+
+/* All chunks are there: as they came. */
+static void keep_chunks(struct relay_connection *c)
+{
+	size_t length = evbuffer_get_length(c->body);
+
+	c->open->body = mem_alloc(length + 1);
+	c->open->length = length;
+	evbuffer_remove(c->body, c->open->body, length);
+	check_text(c, c->open->body, length);
+}
+
+static void end_chunk(struct relay_connection *c)
+{
+	const char *what = c->chunk_last ? "(last chunk)" : "(chunk)";
+
+	c->relay->said(c, "C:", c->swallowed ? "(chunk, swallowed)" : what, c->relay->arg);
+	if (evbuffer_get_length(bufferevent_get_input(c->bev)) > 0 && announced(c, "PIPELINING") == NULL)
+		relay_complain(c, "sent on behind a chunk though PIPELINING was not announced");
+	c->mode = MODE_COMMANDS;
+	if (c->swallowed) {
+		if (c->refusal != NULL)
+			reply(c, c->refusal);
+		transaction_forget(c);
+	} else if (!c->chunk_last) {
+		reply(c, "250 2.0.0 Ok");
+	} else {
+		keep_chunks(c);
+		c->untidy = true; /* unless it is accepted */
+		behaviour_step(c, STEP_END, NULL);
+	}
+}
+
+static bool take_chunk(struct relay_connection *c)
+{
+	struct evbuffer *input = bufferevent_get_input(c->bev);
+	size_t length = evbuffer_get_length(input);
+
+	if (length == 0 && c->chunk_left > 0)
+		return false;
+	if (c->chunk_left > 0 && !c->swallowed && !c->body_begun) {
+		c->body_begun = true;
+		behaviour_step(c, STEP_BODY, NULL);
+		return true;
+	}
+	if (length > c->chunk_left)
+		length = c->chunk_left;
+	c->chunk_left -= length;
+	if (c->swallowed)
+		evbuffer_drain(input, length);
+	else
+		evbuffer_remove_buffer(input, c->body, length);
+	if (c->chunk_left > 0)
+		return false;
+	end_chunk(c);
 	return true;
 }
 
@@ -778,6 +945,8 @@ static bool take(struct relay_connection *c)
 		return take_line(c);
 	case MODE_BODY:
 		return take_body(c);
+	case MODE_CHUNK:
+		return take_chunk(c);
 	case MODE_SILENT:
 		return ignore(c);
 	default:

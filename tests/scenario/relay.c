@@ -391,7 +391,11 @@ bool scripted_relay_body_coming(const struct scripted_relay *relay)
 		int unsent = 0;
 		int fd;
 
-		if (c->bev == NULL || c->mode != MODE_BODY || !(bufferevent_get_enabled(c->bev) & EV_READ))
+		if (c->bev == NULL || !(bufferevent_get_enabled(c->bev) & EV_READ))
+			continue;
+		/* What waits here for a step to end may be followed by a chunk. */
+		if (c->mode != MODE_BODY && c->mode != MODE_CHUNK &&
+		    evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
 			continue;
 		fd = client_socket(c);
 		if (fd != -1 && ioctl(fd, SIOCOUTQNSD, &unsent) == 0 && unsent > 0)

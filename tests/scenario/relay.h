@@ -24,8 +24,9 @@ enum step {
 	STEP_MAIL,
 	STEP_RCPT,
 	STEP_DATA,
-	STEP_BODY, /* the first octets of a body came */
-	STEP_END,  /* the end of data came */
+	STEP_BDAT, /* BDAT came, its octets have not been looked at */
+	STEP_BODY, /* the first octets of a body, or of a chunk, came */
+	STEP_END,  /* the end of data, or all of the last chunk, came */
 	STEP_RSET,
 	STEP_QUIT,
 	STEP_UNKNOWN, /* any other command */
@@ -88,6 +89,7 @@ enum relay_mode {
 	MODE_COMMANDS,
 	MODE_AUTH, /* a line of an AUTH exchange is due */
 	MODE_BODY,
+	MODE_CHUNK, /* the octets of a BDAT are due */
 	MODE_HANDSHAKE,
 	MODE_SILENT,
 	MODE_DEAF,
@@ -101,7 +103,7 @@ struct accepted {
 	char *mail; /* the MAIL and RCPT lines as they came */
 	char **rcpts;
 	size_t rcpt_count;
-	char *body; /* without dot-stuffing and the end of data */
+	char *body; /* without dot-stuffing and the end of data; by BDAT as it came */
 	size_t length;
 };
 
@@ -141,9 +143,17 @@ struct relay_connection {
 	unsigned auth_line;    /* lines of this AUTH exchange so far */
 	struct accepted *open; /* the transaction; NULL: none since the last end of data, RSET, EHLO */
 	bool untidy;           /* something was refused since: RSET is in order */
+	bool mail_came;        /* ever: RSET may go before the next MAIL of a relay with CHUNKING */
+	enum step body_by;     /* STEP_DATA or STEP_BDAT came since the last MAIL, RSET, EHLO; STEP_CONNECT: neither */
 	bool body_begun;
 	bool slipped; /* it has said more than it was asked: the client may take one reply for another */
 	struct evbuffer *body;
+
+	/* the chunk under way */
+	size_t chunk_left;   /* octets to come */
+	bool chunk_last;     /* LAST */
+	bool swallowed;      /* refused, or answered before its end: its octets go nowhere */
+	const char *refusal; /* to be said when they have come; NULL: nothing */
 };
 
 #define FILL_COUNT 3

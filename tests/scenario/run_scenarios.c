@@ -17,7 +17,8 @@
  *   route NAME: KEY=VALUE …      without any: one route with all relays in order
  *   forget b                     takes relay b out again
  *   server a: …                  how the scripted relay is: offers="PIPELINING,SIZE 1000" (EHLO keywords instead of the
- *                                usual ones), without=PIPELINING,DSN, username=…, password=… (what it takes),
+ *                                usual ones), offers+=CHUNKING (besides them), without=PIPELINING,DSN,
+ *                                username=…, password=… (what it takes),
  *                                certificate=good|wrong-name|expired|unknown, pace=joined|lines|octets (what goes
  *                                into one packet), window=65536 (receive buffer), chaos=SEED (now and then, at any
  *                                step, something of a list of mishaps; none is a refusal)
@@ -27,8 +28,10 @@
  *                                at that step, the first time or the N-th time that it fits (every=3: the first,
  *                                the fourth …), counted over all connections; `with`: only commands with this text; `pipelined`: only if more has
  *                                come behind it
- *     STEP                       connect banner ehlo starttls tls auth auth-line mail rcpt data body end rset quit
- *                                unknown eof (body: its first octets came; end: the end of data; eof: the client closed)
+ *     STEP                       connect banner ehlo starttls tls auth auth-line mail rcpt data bdat body end rset quit
+ *                                unknown eof (body: its first octets came, by BDAT those of each chunk; end: the end of
+ *                                data or of the last chunk; eof: the client closed). What is said at bdat, or at body
+ *                                by BDAT, is the reply: what is left of the chunk is swallowed, and there is no end
  *     ACTION                     default (what it would have done), say TEXT (a reply; \n within), raw TEXT (no CRLF at
  *                                the end), long N TEXT (filled up to N octets), lines N CODE (a reply of N lines),
  *                                accept (takes the message over without a word), handshake, wait 5s, close, reset,
@@ -62,8 +65,9 @@
  * in time; what is reported sent was accepted, once, as it was given, and what is not was not (unless ambiguous);
  * verdicts other than sent were expected; an account's sockets stay within its cap; the client never talks before the
  * greeting, pipelines only where it may, never sends a body before 354, uses only what was announced, says nothing in
- * clear that belongs under TLS, never says NOOP or a needless RSET; no password is logged; at the end no socket, no
- * timer, no message is left.
+ * clear that belongs under TLS, never says NOOP or a needless RSET (with CHUNKING it may stand before any but the first
+ * MAIL, and must after a BDAT that was refused), never mixes DATA and BDAT; no password is logged; at the end no
+ * socket, no timer, no message is left.
  */
 #include <config.h>
 

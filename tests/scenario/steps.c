@@ -169,6 +169,14 @@ static void replace(char **old, const char *value)
 	*old = mem_strdup(value);
 }
 
+static void offer_too(struct scripted_relay *relay, const char *keywords)
+{
+	char *longer = mem_printf("%s,%s", relay->offers, keywords);
+
+	free(relay->offers);
+	relay->offers = longer;
+}
+
 static bool set_server(struct scripted_relay *relay, const struct word *word)
 {
 	const char *value;
@@ -176,6 +184,8 @@ static bool set_server(struct scripted_relay *relay, const struct word *word)
 
 	if ((value = value_of(word, "offers")) != NULL)
 		replace(&relay->offers, value);
+	else if ((value = value_of(word, "offers+")) != NULL)
+		offer_too(relay, value);
 	else if ((value = value_of(word, "without")) != NULL)
 		replace(&relay->without, value);
 	else if ((value = value_of(word, "password")) != NULL)
