@@ -16,7 +16,7 @@
 
 enum tls_mode { TLS_NONE = 0, TLS_STARTTLS, TLS_IMPLICIT };
 enum failover { FAILOVER_QUEUE = 0, FAILOVER_DIRECT };
-enum streaming { STREAMING_OFF = 0, STREAMING_AUTO };
+enum streaming { STREAMING_OFF = 0, STREAMING_AUTO, STREAMING_DEEP };
 
 struct host_port {
 	char *host;
@@ -48,6 +48,7 @@ struct relay_conf {
 	usec_t idle_timeout;
 	double rate; /* messages a second; 0 = no limit */
 	enum streaming streaming;
+	unsigned max_depth;           /* messages in flight on one connection, with STREAMING_DEEP */
 	usec_t timeouts[STAGE_COUNT]; /* 0 where the stage has none: connect … reply */
 };
 

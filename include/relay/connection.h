@@ -56,6 +56,8 @@ struct connection_settings {
 	struct sockaddr_storage known; /* the address that worked last; tried first where it is the host's */
 	socklen_t known_length;        /* 0: none */
 	enum pipeline_mode mode;       /* at most */
+	unsigned depth;                /* to begin with, in MODE_DEEP */
+	struct reply *mark;            /* what RSET is answered with; a reference is taken; NULL: not known */
 };
 
 struct connection *connection_create(const struct connection_settings *settings);
@@ -71,6 +73,8 @@ bool connection_has_room_behind(const struct connection *c, const struct transac
 void connection_take(struct connection *c, struct transaction *t);
 /* The message's session ended: goes no further than it must (DESIGN §2.3). */
 void connection_withdraw(struct connection *c, struct transaction *t);
+/* From now on no richer than `mode`; what is under way comes to its end as it began. */
+void connection_simplify(struct connection *c, enum pipeline_mode mode);
 /* Says QUIT as soon as nothing is under way. */
 void connection_retire(struct connection *c);
 /* owner->expired was heard, and it is to stay: its limit is set anew. */
@@ -96,7 +100,10 @@ bool connection_last_use(const struct connection *c);        /* the next transac
 bool connection_life_over(const struct connection *c);       /* max-messages, max-age, or told to retire */
 usec_t connection_reply_awaited(const struct connection *c); /* since a body was complete; 0: none is */
 size_t connection_load(const struct connection *c);          /* octets queued and not yet written */
+size_t connection_burden(const struct connection *c);        /* octets of the messages in flight, and some for each */
 size_t connection_in_flight(const struct connection *c);
+unsigned connection_depth(const struct connection *c);
+struct reply *connection_mark(const struct connection *c); /* borrowed; NULL: not known */
 enum pipeline_mode connection_mode(const struct connection *c);
 void connection_view(const struct connection *c, struct connection_view *view, char *tls, size_t tls_size);
 

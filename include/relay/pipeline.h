@@ -13,6 +13,7 @@ enum pipeline_mode {
 	MODE_LOCKSTEP = 0, /* no PIPELINING: one command at a time */
 	MODE_CLASSIC,      /* MAIL, RCPT, DATA in one flight, then the body (RFC 2920): 2 round trips a message */
 	MODE_OVERLAP,      /* the body of one and MAIL, RCPT, DATA of the next in one flight (§3.1): 1 round trip */
+	MODE_DEEP,         /* MAIL, RCPT, BDAT (RFC 3030) of several messages in flight: the round trip hardly counts */
 	MODE_COUNT
 };
 extern const char *const pipeline_mode_names[MODE_COUNT];
@@ -28,6 +29,8 @@ enum command_kind {
 	COMMAND_RCPT,
 	COMMAND_DATA,
 	COMMAND_BODY, /* body and end of data: as one command, its reply is the verdict */
+	COMMAND_BDAT, /* BDAT LAST and its octets: as one command, its reply is the verdict once the mark has come */
+	COMMAND_MARK, /* RSET behind BDAT: its reply is always the same and shows that replies have not slipped */
 	COMMAND_QUIT,
 	COMMAND_KINDS
 };

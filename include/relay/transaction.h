@@ -41,6 +41,9 @@ struct transaction {
 	struct reply *local;       /* END_REFUSED, END_CANCELLED: why; of no meaning after any other end */
 	bool overlapped;           /* its envelope was written behind the body of another transaction */
 	bool pipelined;            /* more than one of its commands was written without waiting */
+	bool chunked;              /* its body goes by BDAT, other transactions may be in flight with it */
+	bool blind;                /* chunked, and small enough to go before the replies to its recipients */
+	bool unfit_deep;           /* what happened to it shows that the relay cannot be talked to the deep way */
 	bool stale;                /* lost before its first reply, on a connection that had carried others */
 	usec_t begun;              /* clock_now() at its first octet; -1 */
 

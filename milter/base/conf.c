@@ -28,7 +28,7 @@
 
 static const char *const tls_words[] = {"none", "starttls", "implicit", NULL}; /* enum tls_mode */
 static const char *const failover_words[] = {"queue", "direct", NULL};         /* enum failover */
-static const char *const streaming_words[] = {"off", "auto", NULL};            /* enum streaming */
+static const char *const streaming_words[] = {"off", "auto", "deep", NULL};    /* enum streaming */
 static const char *const mechanism_words[] = {"PLAIN",         "LOGIN",   "CRAM-MD5",    "SCRAM-SHA-1",
 					      "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER", NULL};
 static const char *const sections[] = {"relay", "route", NULL};
@@ -84,6 +84,7 @@ static const struct conf_key keys[] = {
 	RELAY("idle-timeout", seconds, idle_timeout, 0, "60", SHORTEST, DAY, NULL),
 	RELAY("rate", rate, rate, 0, "0", 0, 100000, NULL),
 	RELAY("streaming", choice, streaming, 0, "auto", 0, 0, streaming_words),
+	RELAY("max-depth", count, max_depth, 0, "8", 1, 64, NULL),
 	RELAY("connect-timeout", seconds, timeouts[STAGE_CONNECT], 0, "30", SHORTEST, DAY, NULL),
 	RELAY("banner-timeout", seconds, timeouts[STAGE_BANNER], 0, "60", SHORTEST, DAY, NULL),
 	RELAY("ehlo-timeout", seconds, timeouts[STAGE_EHLO], 0, "60", SHORTEST, DAY, NULL),

@@ -18,9 +18,11 @@
 #include <event2/bufferevent.h>
 
 #include "base/mem.h"
+#include "base/spool.h"
 
 #define QUIT_LIMIT (5 * USEC_PER_SEC)   /* for 221 and EOF after QUIT */
 #define LINGER_EXTRA USEC_PER_SEC       /* on top of two round trips, after our close() */
+#define MESSAGE_COST ((size_t)4096)     /* octets that a message counts for besides its body */
 #define ROUND_TRIP_UNKNOWN USEC_PER_SEC /* taken where it was never measured */
 
 const char *const connection_state_names[CONNECTION_STATES] = {
@@ -42,7 +44,7 @@ enum stage connection_stage(const struct connection *c)
 	default:
 		break;
 	}
-	if (c->writing != NULL)
+	if (c->writing != NULL && !connection_body_paused(c))
 		return STAGE_BODY;
 	const struct command *awaited = pipeline_awaited(&c->pipeline);
 	return awaited ? command_stage(awaited->kind) : STAGE_COUNT;
@@ -60,7 +62,7 @@ void connection_set_state(struct connection *c, enum connection_state state)
 /* The one timer: the limit of what is waited for now. Called after every step forward. */
 void connection_arm_limit(struct connection *c)
 {
-	if (c->doomed)
+	if (c->doomed || c->goodbye != NULL)
 		return;
 	c->drained_seen = c->drained;
 	if (c->state == CONNECTION_QUITTING) {
@@ -153,23 +155,37 @@ void connection_doom_lost(struct connection *c, const char *what)
 				       "%s: %s (at %s)", c->host, what, doing));
 }
 
-/* Was the end of data of this transaction written to the kernel? Then the relay may have it (DESIGN §2.3). */
-bool connection_committed(const struct connection *c, const struct transaction *t)
+/* Its body and end of data, if they have been begun; NULL. */
+static const struct command *body_of(const struct connection *c, const struct transaction *t)
 {
 	for (const struct list *n = c->pipeline.awaiting.next; n != &c->pipeline.awaiting; n = n->next) {
 		const struct command *command = LIST_ENTRY_OF(n, struct command, node);
-		if (command->kind == COMMAND_BODY && command->transaction == t)
-			return command->end <= c->drained;
+		if ((command->kind == COMMAND_BODY || command->kind == COMMAND_BDAT) && command->transaction == t)
+			return command;
 	}
-	return false;
+	return NULL;
+}
+
+/*
+ * Was the end of data of this transaction written to the kernel? Then the relay may have it (DESIGN §2.3). A reply to
+ * BDAT without the mark behind it is none that may be believed.
+ */
+bool connection_committed(const struct connection *c, const struct transaction *t)
+{
+	const struct command *body = body_of(c, t);
+	return body != NULL ? body->end <= c->drained : t->chunked && t->final_reply != NULL;
 }
 
 static enum transaction_end end_of_lost(const struct connection *c, const struct transaction *t)
 {
-	if (connection_committed(c, t))
+	/* Behind a 421 and the end of the connection nothing has been taken any more. */
+	bool left_out = c->goodbye != NULL && c->peer_closed && !c->confused && t->final_reply == NULL;
+	if (connection_committed(c, t) && !left_out)
 		return END_UNKNOWN;
 	if (t->withdrawn)
 		return END_WITHDRAWN;
+	if (c->goodbye != NULL)
+		return END_CLOSING;
 	return c->confused ? END_CONFUSED : END_UNSENT;
 }
 
@@ -199,6 +215,8 @@ static void release(struct connection *c)
 	mem_free_secret(c->token);
 	reply_unref(&c->why);
 	reply_unref(&c->connect_trouble);
+	reply_unref(&c->mark);
+	reply_unref(&c->goodbye);
 	free(c->addresses);
 	free(c->lengths);
 	conf_unref(&c->conf);
@@ -210,6 +228,7 @@ static void give_all_back(struct connection *c)
 	while (!list_empty(&c->transactions)) {
 		struct transaction *t = LIST_ENTRY_OF(c->transactions.next, struct transaction, node);
 		enum transaction_end end = end_of_lost(c, t);
+		t->unfit_deep = t->chunked && (c->confused || c->stalled);
 		t->stale = c->finished > 0 && t->mail_reply == NULL && c->peer_closed && !c->confused;
 		reply_unref(&t->last_trouble);
 		t->last_trouble = c->why != NULL ? reply_ref(c->why) : NULL;
@@ -276,6 +295,11 @@ static void on_timer(void *arg)
 		connection_arm_limit(c);
 		return;
 	}
+	if (c->goodbye != NULL) {
+		connection_doom_lost(c, "no end after 421");
+		return;
+	}
+	c->stalled = true;
 	if (c->state == CONNECTION_RESOLVING)
 		c->peer_closed = true;
 	enum stage stage = connection_stage(c);
@@ -305,6 +329,8 @@ struct connection *connection_create(const struct connection_settings *s)
 	c->known = s->known;
 	c->known_length = s->known_length;
 	c->address_turn = s->turn;
+	c->mark = s->mark != NULL ? reply_ref(s->mark) : NULL;
+	depth_init(&c->depth, s->depth, s->relay->max_depth);
 	c->flight = evbuffer_new();
 	c->created = c->state_since = clock_now();
 	c->ready_at = -1;
@@ -343,14 +369,24 @@ bool connection_last_use(const struct connection *c)
 	return most_uses(c) > 0 && c->uses + 1 >= most_uses(c);
 }
 
+/* Behind transactions that go by BDAT as this one would, and are completely queued. */
+static bool has_room_deep(const struct connection *c)
+{
+	const struct transaction *last = LIST_ENTRY_OF(c->transactions.prev, struct transaction, node);
+	return last->chunked && list_empty(&c->pipeline.to_send) && connection_load(c) <= BODY_QUEUED_MAX / 2 &&
+	       list_count(&c->transactions) < c->depth.now && connection_burden(c) <= BURDEN_MAX;
+}
+
 bool connection_has_room(const struct connection *c)
 {
-	if (c->doomed || connection_life_over(c))
+	if (c->doomed || c->goodbye != NULL || connection_life_over(c))
 		return false;
 	if (c->state == CONNECTION_IDLE)
 		return pipeline_quiet(&c->pipeline);
-	if (c->state != CONNECTION_BUSY || c->pipeline.mode != MODE_OVERLAP || c->writing != NULL)
+	if (c->state != CONNECTION_BUSY || c->pipeline.mode < MODE_OVERLAP || c->writing != NULL)
 		return false;
+	if (c->pipeline.mode == MODE_DEEP && c->mark != NULL)
+		return has_room_deep(c);
 	/* Behind one body that is as good as written, and nothing else. */
 	const struct command *last = pipeline_awaited(&c->pipeline);
 	return connection_load(c) <= BODY_QUEUED_MAX / 2 && last != NULL && last->kind == COMMAND_BODY &&
@@ -361,7 +397,7 @@ bool connection_has_room_behind(const struct connection *c, const struct transac
 {
 	if (!connection_has_room(c) || t->plain || list_empty(&c->transactions))
 		return false;
-	const struct transaction *before = LIST_ENTRY_OF(c->transactions.next, struct transaction, node);
+	const struct transaction *before = LIST_ENTRY_OF(c->transactions.prev, struct transaction, node);
 	return before->message->deadline <= t->message->deadline;
 }
 
@@ -372,13 +408,18 @@ void connection_take(struct connection *c, struct transaction *t)
 	list_append(&c->transactions, &t->node);
 	c->uses++;
 	connection_set_state(c, CONNECTION_BUSY);
-	if (c->dirty)
+	bool deep = c->pipeline.mode == MODE_DEEP && !t->plain;
+	t->chunked = deep && c->mark != NULL;
+	t->blind = t->chunked && spool_size(t->message->body) <= BLIND_MAX;
+	if (c->dirty || (deep && c->mark == NULL)) /* the first reply to it is the mark */
 		pipeline_queue(&c->pipeline, COMMAND_RSET, t, 0, NULL);
 	c->dirty = false;
 	pipeline_queue(&c->pipeline, COMMAND_MAIL, t, 0, NULL);
 	for (size_t i = 0; i < t->recipient_count; i++)
 		pipeline_queue(&c->pipeline, COMMAND_RCPT, t, i, NULL);
-	pipeline_queue(&c->pipeline, COMMAND_DATA, t, 0, NULL);
+	pipeline_queue(&c->pipeline, t->chunked ? COMMAND_BDAT : COMMAND_DATA, t, 0, NULL);
+	if (t->chunked)
+		pipeline_queue(&c->pipeline, COMMAND_MARK, t, 0, NULL);
 	connection_send(c);
 	connection_flush(c);
 	connection_arm_limit(c);
@@ -387,10 +428,15 @@ void connection_take(struct connection *c, struct transaction *t)
 void connection_withdraw(struct connection *c, struct transaction *t)
 {
 	t->withdrawn = true;
-	const struct command *awaited = pipeline_awaited(&c->pipeline);
-	bool body_begun = awaited != NULL && awaited->kind == COMMAND_BODY && awaited->transaction == t;
-	if (!c->doomed && body_begun && !connection_committed(c, t))
+	/* Behind others that await their verdicts a body only stops: see connection_body_paused(). */
+	if (!c->doomed && c->transactions.next == &t->node && body_of(c, t) != NULL && !connection_committed(c, t))
 		connection_doom_lost(c, "closed, the MTA gave the message up");
+}
+
+void connection_simplify(struct connection *c, enum pipeline_mode mode)
+{
+	if (c->pipeline.mode > mode)
+		c->pipeline.mode = mode;
 }
 
 void connection_retire(struct connection *c)
@@ -496,6 +542,25 @@ usec_t connection_reply_awaited(const struct connection *c)
 size_t connection_load(const struct connection *c)
 {
 	return evbuffer_get_length(c->flight) + (c->bev ? evbuffer_get_length(bufferevent_get_output(c->bev)) : 0);
+}
+
+size_t connection_burden(const struct connection *c)
+{
+	size_t octets = 0;
+	for (const struct list *n = c->transactions.next; n != &c->transactions; n = n->next)
+		octets += MESSAGE_COST +
+			  (size_t)spool_size(LIST_ENTRY_OF(n, const struct transaction, node)->message->body);
+	return octets;
+}
+
+unsigned connection_depth(const struct connection *c)
+{
+	return c->depth.now;
+}
+
+struct reply *connection_mark(const struct connection *c)
+{
+	return c->mark;
 }
 
 size_t connection_in_flight(const struct connection *c)

@@ -11,11 +11,14 @@
 #include "base/resolve.h"
 #include "relay/auth.h"
 #include "relay/connection.h"
+#include "relay/depth.h"
 #include "smtp/dot.h"
 #include "smtp/reply.h"
 
 #define READ_MAX ((size_t)64 * 1024)         /* octets of replies read and not yet understood */
 #define BODY_QUEUED_MAX ((size_t)256 * 1024) /* octets of a body queued and not yet written */
+#define BLIND_MAX ((size_t)256 * 1024)       /* larger bodies go by BDAT only when their recipients were answered */
+#define BURDEN_MAX ((size_t)1024 * 1024)     /* octets of messages in flight behind which no other goes */
 
 struct connection {
 	struct list node; /* on one of the pool's lists, by state */
@@ -62,18 +65,28 @@ struct connection {
 	struct dot_encoder dot;
 	unsigned uses;     /* transactions taken */
 	unsigned finished; /* of those, given back after an exchange to the end */
-	bool dirty;        /* the relay may have a transaction open: RSET before the next */
+	struct depth depth;
+	struct reply *mark; /* the reply to RSET in peace; MODE_DEEP knows by it that replies have not slipped */
+	bool dirty;         /* the relay may have a transaction open: RSET before the next */
 	bool retiring;
 
 	/* how it ended */
 	bool doomed;
-	bool peer_closed; /* the relay's end is closed: no need to linger */
-	bool confused;    /* it ended because replies made no sense */
-	bool settings;    /* it ended for a reason that only the administrator can mend */
+	bool peer_closed;      /* the relay's end is closed: no need to linger */
+	bool confused;         /* it ended because replies made no sense */
+	bool stalled;          /* it ended because a reply, or room for octets, did not come in time */
+	struct reply *goodbye; /* 421 in mid-stream: nothing is sent, what the relay still says is listened to */
+	bool settings;         /* it ended for a reason that only the administrator can mend */
 	enum stage failed_stage;
 	struct reply *why;
 	usec_t linger;
 };
+
+/* A withdrawn body by BDAT stops short while transactions before it still await their verdict. */
+static inline bool connection_body_paused(const struct connection *c)
+{
+	return c->writing != NULL && c->writing->withdrawn && c->transactions.next != &c->writing->node;
+}
 
 /* connection.c: its life and its end */
 enum stage connection_stage(const struct connection *c); /* what is waited for; STAGE_COUNT: nothing */

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include <event2/buffer.h>
@@ -15,6 +16,7 @@
 #include "base/spool.h"
 #include "smtp/command.h"
 
+#define GOODBYE_LIMIT (5 * USEC_PER_SEC) /* for EOF after a 421 in mid-stream */
 #define BODY_PIECE ((size_t)32 * 1024)
 #define RECORD_MAX ((size_t)16 * 1024) /* a flight up to this size leaves in one write */
 
@@ -37,14 +39,19 @@ static uint64_t position(const struct connection *c)
 	return c->appended + evbuffer_get_length(c->flight);
 }
 
-/* The end of data goes out only while no reply waits to be read: one reply too many shows itself here. */
+/*
+ * After DATA the end of data goes out only while no reply waits to be read: one reply too many shows itself here. After
+ * BDAT replies to what went before may well have come; the mark shows what has slipped.
+ */
 static void finish_body(struct connection *c, struct command *body)
 {
-	if (evbuffer_get_length(bufferevent_get_input(c->bev)) > 0) {
+	bool chunk = body->kind == COMMAND_BDAT;
+	if (!chunk && evbuffer_get_length(bufferevent_get_input(c->bev)) > 0) {
 		connection_doom_confused(c, "a reply before the end of data");
 		return;
 	}
-	dot_encode_end(&c->dot, c->flight);
+	if (!chunk)
+		dot_encode_end(&c->dot, c->flight);
 	body->end = position(c);
 	c->body_complete = clock_now();
 	c->writing = NULL;
@@ -56,7 +63,7 @@ static bool pump_body(struct connection *c)
 	char piece[BODY_PIECE];
 	struct command *body = LIST_ENTRY_OF(c->pipeline.awaiting.prev, struct command, node);
 	while (c->writing != NULL && !c->doomed) {
-		if (connection_load(c) >= BODY_QUEUED_MAX)
+		if (connection_load(c) >= BODY_QUEUED_MAX || connection_body_paused(c))
 			return false;
 		ssize_t got = spool_read(c->writing->message->body, c->body_offset, piece, sizeof(piece));
 		if (got == -1) {
@@ -64,7 +71,10 @@ static bool pump_body(struct connection *c)
 						       strerror(errno)));
 			return false;
 		}
-		dot_encode(&c->dot, piece, (size_t)got, c->flight);
+		if (body->kind == COMMAND_BDAT)
+			evbuffer_add(c->flight, piece, (size_t)got);
+		else
+			dot_encode(&c->dot, piece, (size_t)got, c->flight);
 		c->body_offset += (uint64_t)got;
 		if (got == 0)
 			finish_body(c, body);
@@ -87,8 +97,12 @@ static void write_command(struct connection *c, const struct command *command)
 		command_write_rcpt(c->flight, t->recipients[command->recipient]->address,
 				   dsn ? t->recipients[command->recipient]->params : "");
 		break;
+	case COMMAND_BDAT:
+		evbuffer_add_printf(c->flight, "BDAT %" PRIu64 " LAST\r\n", spool_size(m->body));
+		break;
 	case COMMAND_DATA:
 	case COMMAND_RSET:
+	case COMMAND_MARK:
 	case COMMAND_QUIT:
 	case COMMAND_STARTTLS:
 		evbuffer_add_printf(c->flight, "%s\r\n", command_names[command->kind]);
@@ -111,7 +125,8 @@ static void begin_body(struct connection *c, struct transaction *t)
 void connection_send(struct connection *c)
 {
 	struct command *command;
-	while (c->bev != NULL && !c->doomed && (command = pipeline_sendable(&c->pipeline)) != NULL) {
+	while (c->bev != NULL && !c->doomed && c->goodbye == NULL &&
+	       (command = pipeline_sendable(&c->pipeline)) != NULL) {
 		struct transaction *t = command->transaction;
 		bool waits = pipeline_awaited(&c->pipeline) != NULL;
 		if (t != NULL && t->begun < 0)
@@ -121,7 +136,7 @@ void connection_send(struct connection *c)
 			t->overlapped |= command->kind == COMMAND_MAIL && c->transactions.next != &t->node;
 		}
 		write_command(c, command);
-		bool body = command->kind == COMMAND_BODY;
+		bool body = command->kind == COMMAND_BODY || command->kind == COMMAND_BDAT;
 		pipeline_sent(&c->pipeline, command, body ? UINT64_MAX : position(c));
 		if (body)
 			begin_body(c, t);
@@ -133,7 +148,7 @@ void connection_send(struct connection *c)
 /* Everything that can go forward does, in one flight; then the limit is set anew. */
 void connection_advance(struct connection *c)
 {
-	if (c->doomed)
+	if (c->doomed || c->goodbye != NULL)
 		return;
 	if (c->writing == NULL || pump_body(c))
 		connection_send(c);
@@ -187,13 +202,48 @@ static void end_early(struct connection *c, struct transaction *t)
 	finish(c, t, t->withdrawn ? END_WITHDRAWN : END_REPLIED);
 }
 
+static bool same_reply(const struct reply *a, const struct reply *b)
+{
+	return a->code == b->code && strcmp(a->enhanced, b->enhanced) == 0 && strcmp(a->text, b->text) == 0;
+}
+
+static void on_rset_reply(struct connection *c, struct reply *reply)
+{
+	if (reply->code != 250)
+		connection_doom_lost(c, "refused RSET");
+	else if (c->mark == NULL)
+		c->mark = reply_ref(reply);
+}
+
+/*
+ * All replies to commands in flight are 250 as a rule: one too many would go unnoticed, and a message be reported sent
+ * that was refused. The reply to RSET tells: it is always the same, and not that to a message.
+ */
+static void on_mark_reply(struct connection *c, struct transaction *t, const struct reply *reply)
+{
+	if (!same_reply(reply, c->mark) || same_reply(t->final_reply, c->mark)) {
+		connection_doom_confused(c, "not what RSET was answered with before");
+		return;
+	}
+	if (reply_status_of(t->final_reply) == STATUS_DEFERRED)
+		depth_irregular(&c->depth);
+	else
+		depth_clean(&c->depth, t->node.next != &c->transactions, clock_now() - t->begun);
+	finish(c, t, END_REPLIED);
+}
+
 static void on_transaction_reply(struct connection *c, const struct command *command, struct reply *reply)
 {
 	struct transaction *t = command->transaction;
 	switch (command->kind) {
 	case COMMAND_RSET:
-		if (reply->code != 250)
-			connection_doom_lost(c, "refused RSET");
+		on_rset_reply(c, reply);
+		break;
+	case COMMAND_BDAT:
+		t->final_reply = reply_ref(reply);
+		break;
+	case COMMAND_MARK:
+		on_mark_reply(c, t, reply);
 		break;
 	case COMMAND_MAIL:
 		t->mail_reply = reply_ref(reply);
@@ -209,17 +259,74 @@ static void on_transaction_reply(struct connection *c, const struct command *com
 		break;
 	default:
 		t->final_reply = reply_ref(reply);
+		t->unfit_deep = c->mark != NULL && same_reply(reply, c->mark);
 		finish(c, t, END_REPLIED);
 		break;
 	}
 }
 
+/* What is in flight behind a 421 may still be answered, or is left out at the end of the connection, which comes. */
+static void say_goodbye(struct connection *c, struct reply *reply)
+{
+	c->goodbye = reply_ref(reply);
+	c->writing = NULL;
+	evbuffer_drain(c->flight, evbuffer_get_length(c->flight));
+	for (struct list *n = c->transactions.next; n != &c->transactions; n = n->next)
+		pipeline_drop_unsent(&c->pipeline, LIST_ENTRY_OF(n, struct transaction, node));
+	timer_arm(&c->timer, GOODBYE_LIMIT);
+}
+
+/* What RCPT, BDAT and the rest said of a transaction, noted down. */
+static void note_reply(struct transaction *t, const struct command *command, struct reply *reply)
+{
+	struct reply **where = command->kind == COMMAND_MAIL   ? &t->mail_reply
+			       : command->kind == COMMAND_RCPT ? &t->rcpt_replies[command->recipient]
+			       : command->kind == COMMAND_BDAT ? &t->final_reply
+							       : NULL;
+	if (where != NULL)
+		*where = reply_ref(reply);
+}
+
+/* A transaction was answered to its mark: refused with the rest, or taken all the same. */
+static void end_after_goodbye(struct connection *c, struct transaction *t, const struct reply *mark)
+{
+	bool taken = reply_status_of(t->final_reply) == STATUS_SENT;
+	bool in_step = same_reply(mark, c->mark) || (!taken && mark->code >= 400);
+	if (!in_step || (taken && transaction_accepted(t) == 0))
+		connection_doom_confused(c, "not what RSET was answered with before");
+	else
+		finish(c, t, taken ? END_REPLIED : t->withdrawn ? END_WITHDRAWN : END_CLOSING);
+}
+
+static void on_reply_after_goodbye(struct connection *c, struct command *command, struct reply *reply)
+{
+	char line[512];
+	if (command == NULL) {
+		connection_doom_confused(c, "one reply too many");
+		return;
+	}
+	struct command done = *command;
+	pipeline_drop(command);
+	if (done.transaction != NULL)
+		note_reply(done.transaction, &done, reply);
+	if (done.transaction != NULL && done.kind == COMMAND_MARK)
+		end_after_goodbye(c, done.transaction, reply);
+	if (pipeline_awaited(&c->pipeline) == NULL)
+		connection_doom(c, reply_local(LOCAL_CONNECTION, 451, "4.4.2", "%s said: %s", c->host,
+					       reply_line(c->goodbye, line, sizeof(line))));
+}
+
 /* The relay goes away: 421, or what stands for it. What this reply is about has not been taken. */
-static void on_closing(struct connection *c, const struct command *command, struct reply *reply, bool stale)
+static void on_closing(struct connection *c, struct command *command, struct reply *reply, bool stale)
 {
 	char line[512];
 	struct transaction *t = command->transaction;
 	reply_line(reply, line, sizeof(line));
+	if (t != NULL && t->chunked) { /* it is on its way as a whole: perhaps it is taken all the same */
+		say_goodbye(c, reply);
+		on_reply_after_goodbye(c, command, reply);
+		return;
+	}
 	if (t != NULL) {
 		t->stale = stale;
 		reply_unref(&t->last_trouble);
@@ -234,6 +341,10 @@ static void on_reply(struct connection *c, struct reply *reply)
 	struct command *command = pipeline_awaited(&c->pipeline);
 	char line[256];
 	reply_line(reply, line, sizeof(line));
+	if (c->goodbye != NULL) {
+		on_reply_after_goodbye(c, command, reply);
+		return;
+	}
 	if (command == NULL) {
 		if (reply->code == 421)
 			connection_doom_lost(c, line);
@@ -247,7 +358,8 @@ static void on_reply(struct connection *c, struct reply *reply)
 			    (command->kind == COMMAND_MAIL || command->kind == COMMAND_RSET);
 	enum reply_worth worth = trouble_reply(command->kind, reply, t, early, reused_first);
 	if (worth == WORTH_CONFUSED) {
-		if (t != NULL && early && command->kind == COMMAND_BODY && t->final_reply == NULL && reply->code >= 400)
+		bool body = command->kind == COMMAND_BODY || command->kind == COMMAND_BDAT;
+		if (t != NULL && early && body && t->final_reply == NULL && reply->code >= 400)
 			t->final_reply = reply_ref(reply);
 		connection_doom_confused(c, line);
 		return;

@@ -8,9 +8,9 @@
 
 #include <stdlib.h>
 
-const char *const pipeline_mode_names[MODE_COUNT] = {"lockstep", "classic", "overlap"};
-const char *const command_names[COMMAND_KINDS] = {"banner", "EHLO", "STARTTLS", "AUTH",        "RSET",
-						  "MAIL",   "RCPT", "DATA",     "end of data", "QUIT"};
+const char *const pipeline_mode_names[MODE_COUNT] = {"lockstep", "classic", "overlap", "deep"};
+const char *const command_names[COMMAND_KINDS] = {"banner", "EHLO", "STARTTLS",    "AUTH", "RSET", "MAIL",
+						  "RCPT",   "DATA", "end of data", "BDAT", "RSET", "QUIT"};
 
 void pipeline_init(struct pipeline *p)
 {
@@ -59,10 +59,15 @@ static bool may_send(const struct pipeline *p, const struct command *c)
 	case COMMAND_RSET:
 	case COMMAND_MAIL:
 	case COMMAND_RCPT:
-		return c->kind == COMMAND_MAIL || c->kind == COMMAND_RCPT || c->kind == COMMAND_DATA;
+		return c->kind == COMMAND_MAIL || c->kind == COMMAND_RCPT || c->kind == COMMAND_DATA ||
+		       (c->kind == COMMAND_BDAT && c->transaction->blind);
 	case COMMAND_BODY:
-		return p->mode == MODE_OVERLAP && last->end != UINT64_MAX &&
+		return p->mode >= MODE_OVERLAP && last->end != UINT64_MAX &&
 		       (c->kind == COMMAND_RSET || c->kind == COMMAND_MAIL);
+	case COMMAND_BDAT:
+		return last->end != UINT64_MAX && c->kind == COMMAND_MARK;
+	case COMMAND_MARK:
+		return c->kind == COMMAND_MAIL;
 	default: /* what its reply says decides what follows */
 		return false;
 	}
@@ -129,10 +134,10 @@ bool command_allows(enum command_kind kind, int code)
 enum stage command_stage(enum command_kind kind)
 {
 	static const enum stage stages[COMMAND_KINDS] = {
-		[COMMAND_BANNER] = STAGE_BANNER, [COMMAND_EHLO] = STAGE_EHLO, [COMMAND_STARTTLS] = STAGE_TLS,
-		[COMMAND_AUTH] = STAGE_AUTH,     [COMMAND_RSET] = STAGE_MAIL, [COMMAND_MAIL] = STAGE_MAIL,
-		[COMMAND_RCPT] = STAGE_RCPT,     [COMMAND_DATA] = STAGE_DATA, [COMMAND_BODY] = STAGE_REPLY,
-		[COMMAND_QUIT] = STAGE_REPLY,
+		[COMMAND_BANNER] = STAGE_BANNER, [COMMAND_EHLO] = STAGE_EHLO,  [COMMAND_STARTTLS] = STAGE_TLS,
+		[COMMAND_AUTH] = STAGE_AUTH,     [COMMAND_RSET] = STAGE_MAIL,  [COMMAND_MAIL] = STAGE_MAIL,
+		[COMMAND_RCPT] = STAGE_RCPT,     [COMMAND_DATA] = STAGE_DATA,  [COMMAND_BODY] = STAGE_REPLY,
+		[COMMAND_BDAT] = STAGE_REPLY,    [COMMAND_MARK] = STAGE_REPLY, [COMMAND_QUIT] = STAGE_REPLY,
 	};
 	return stages[kind];
 }

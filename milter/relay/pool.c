@@ -29,7 +29,9 @@ static const struct connection_owner callbacks;
 
 static enum pipeline_mode configured_mode(const struct relay_conf *relay)
 {
-	return relay->streaming == STREAMING_OFF ? MODE_CLASSIC : MODE_OVERLAP;
+	static const enum pipeline_mode modes[] = {
+		[STREAMING_OFF] = MODE_CLASSIC, [STREAMING_AUTO] = MODE_OVERLAP, [STREAMING_DEEP] = MODE_DEEP};
+	return modes[relay->streaming];
 }
 
 static time_t modified(const char *path)
@@ -43,7 +45,7 @@ static void configure(struct pool *pool, const struct relay_conf *relay)
 	char error[NET_ERROR_SIZE];
 	pool->conf = conf_ref(relay->conf);
 	pool->relay = relay;
-	pool->mode = configured_mode(relay);
+	pool->mode = pool->announced_mode = configured_mode(relay);
 	rate_set(&pool->rate, relay->rate, relay->rate > 1 ? (unsigned)relay->rate : 1);
 	pool->ca_changed = modified(relay->tls_ca_file);
 	if (relay->tls != TLS_NONE) {
@@ -109,6 +111,7 @@ void pool_free(struct pool *pool)
 	list_remove(&pool->node);
 	leave_account(pool);
 	reply_unref(&pool->down);
+	reply_unref(&pool->mark);
 	token_source_free(pool->token);
 	tls_context_free(pool->tls);
 	conf_unref(&pool->conf);
@@ -306,6 +309,7 @@ static void on_ready(struct connection *c)
 	if (pool->failures > 0 && !timer_armed(&pool->settled))
 		timer_arm(&pool->settled, POOL_SETTLED);
 	tell(pool, EVENT_CONNECTION_OPENED, c, NULL);
+	pool->announced_mode = connection_mode(c);
 	pool->owner->announced(pool, connection_announced(c));
 	if (pool->hold & ~(unsigned)HOLD_PAUSED)
 		connection_retire(c);
@@ -391,9 +395,36 @@ static void on_expired(struct connection *c)
 	pool_dispatch_soon(pool);
 }
 
+static void simplify(struct pool *pool, enum pipeline_mode mode, const char *why)
+{
+	if (mode >= pool->mode)
+		return;
+	log_notice("relay: relay=%s, event=mode, mode=%s->%s (%s)", pool->relay->name, pipeline_mode_names[pool->mode],
+		   pipeline_mode_names[mode], why);
+	pool->mode = mode;
+	pool->mode_until = clock_now() + TROUBLE_MODE_KEPT;
+	struct list *lists[] = {&pool->opening, &pool->idle, &pool->busy};
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		LIST_EACH (node, next, lists[i])
+			connection_simplify(connection_of_node(node), mode);
+}
+
+/* How the next connections begin in MODE_DEEP. */
+static void learn_depth(struct pool *pool, const struct connection *c, const struct transaction *t)
+{
+	pool->depth = t->chunked ? connection_depth(c) : 1;
+	if (pool->mark == NULL && connection_mark(c) != NULL)
+		pool->mark = reply_ref(connection_mark(c));
+}
+
 /* What the end of a transaction says about pipelining at this relay. */
 static void learn_mode(struct pool *pool, const struct transaction *t, enum transaction_end end)
 {
+	if (t->unfit_deep) {
+		reply_unref(&pool->mark);
+		simplify(pool, MODE_OVERLAP,
+			 t->last_trouble ? t->last_trouble->text : "its reply to RSET is as to mail");
+	}
 	/* Behind the body of another and never answered: it was closed for that, or forgotten. */
 	bool unheard = t->overlapped && end == END_UNSENT && t->mail_reply == NULL;
 	bool in_body = end == END_CONFUSED && t->final_reply != NULL; /* says nothing about its group */
@@ -402,12 +433,7 @@ static void learn_mode(struct pool *pool, const struct transaction *t, enum tran
 	unsigned *count = t->overlapped ? &pool->confused_overlap : &pool->confused_group;
 	*count = end == END_REPLIED ? 0 : *count + 1;
 	enum pipeline_mode mode = trouble_mode(pool->mode, pool->confused_overlap, pool->confused_group);
-	if (mode == pool->mode)
-		return;
-	log_notice("relay: relay=%s, event=mode, mode=%s->%s (%s)", pool->relay->name, pipeline_mode_names[pool->mode],
-		   pipeline_mode_names[mode], t->last_trouble ? t->last_trouble->text : "confused");
-	pool->mode = mode;
-	pool->mode_until = clock_now() + TROUBLE_MODE_KEPT;
+	simplify(pool, mode, t->last_trouble ? t->last_trouble->text : "confused");
 }
 
 static void on_back(struct connection *c, struct transaction *t, enum transaction_end end)
@@ -415,6 +441,7 @@ static void on_back(struct connection *c, struct transaction *t, enum transactio
 	struct pool *pool = connection_pool(c);
 	learn_mode(pool, t, end);
 	if (end == END_REPLIED) {
+		learn_depth(pool, c, t);
 		pool->lost_in_row = 0;
 		if (pool->losing || (pool->failures > 0 && connection_ready_at(c) >= pool->failed_at))
 			prove(pool);
@@ -502,7 +529,7 @@ static struct connection *find_room(struct pool *pool, const struct transaction 
 	LIST_EACH (busy, next_busy, &pool->busy) {
 		struct connection *c = connection_of_node(busy);
 		if (connection_has_room_behind(c, t) && !another_is_better(pool, c) &&
-		    (best == NULL || connection_load(c) < connection_load(best)))
+		    (best == NULL || connection_burden(c) < connection_burden(best)))
 			best = c;
 	}
 	return best;
@@ -565,6 +592,8 @@ static void open_one(struct pool *pool)
 		.known_length = pool->known_length,
 		.turn = pool->failures,
 		.mode = pool->mode,
+		.depth = pool->depth,
+		.mark = pool->mark,
 	};
 	(void)connection_create(&settings);
 }
@@ -801,7 +830,7 @@ void pool_view(const struct pool *pool, struct pool_view *view)
 	view->relay = pool->relay->name;
 	view->account = pool->account->name;
 	view->state = state_name(pool);
-	view->mode = pipeline_mode_names[pool->mode];
+	view->mode = pipeline_mode_names[pool->mode < pool->announced_mode ? pool->mode : pool->announced_mode];
 	view->reason = pool->down ? pool->down->text : NULL;
 	view->retry_in = timer_armed(&pool->retry) ? pool->retry.due - clock_now() : -1;
 	view->max_connections = pool->relay->max_connections;

@@ -53,6 +53,9 @@ void transaction_restart(struct transaction *t)
 	reply_unref(&t->local);
 	t->overlapped = false;
 	t->pipelined = false;
+	t->chunked = false;
+	t->blind = false;
+	t->unfit_deep = false;
 	t->stale = false;
 	t->begun = -1;
 }

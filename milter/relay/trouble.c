@@ -11,14 +11,20 @@ static bool negative(const struct reply *reply)
 	return reply->code >= 400;
 }
 
+/* Their replies do not depend on MAIL. */
+static bool is_reset(enum command_kind kind)
+{
+	return kind == COMMAND_RSET || kind == COMMAND_MARK;
+}
+
 /* A refusal that follows from an earlier one of the same group says nothing new. */
 static bool follows_from_refusal(enum command_kind kind, const struct transaction *t)
 {
-	if (kind == COMMAND_MAIL || kind == COMMAND_RSET)
+	if (kind == COMMAND_MAIL || is_reset(kind))
 		return false;
 	if (t->mail_reply != NULL && negative(t->mail_reply))
 		return true;
-	return kind == COMMAND_DATA && transaction_accepted(t) == 0;
+	return (kind == COMMAND_DATA || kind == COMMAND_BDAT) && transaction_accepted(t) == 0;
 }
 
 static bool some_refused_for_good(const struct transaction *t)
@@ -33,10 +39,11 @@ static enum reply_worth worth_in_transaction(enum command_kind kind, const struc
 					     const struct transaction *t)
 {
 	/* Accepted although MAIL was refused: the replies have slipped. */
-	if (!negative(reply) && kind != COMMAND_RSET && t->mail_reply != NULL && negative(t->mail_reply))
+	if (!negative(reply) && !is_reset(kind) && t->mail_reply != NULL && negative(t->mail_reply))
 		return WORTH_CONFUSED;
 	/* 354 for nobody: some servers do that, and so do replies that have slipped. Command by command it is not asked. */
-	if (!negative(reply) && kind == COMMAND_DATA && transaction_accepted(t) == 0 && t->pipelined)
+	if (!negative(reply) && (kind == COMMAND_DATA || kind == COMMAND_BDAT) && transaction_accepted(t) == 0 &&
+	    t->pipelined)
 		return WORTH_CONFUSED;
 	if (follows_from_refusal(kind, t))
 		return WORTH_REFUSAL;
@@ -162,7 +169,7 @@ enum pipeline_mode trouble_mode(enum pipeline_mode mode, unsigned confused_overl
 {
 	if (confused_group >= TROUBLE_CONFUSED_MAX)
 		return MODE_LOCKSTEP;
-	if (confused_overlap >= TROUBLE_CONFUSED_MAX && mode == MODE_OVERLAP)
+	if (confused_overlap >= TROUBLE_CONFUSED_MAX && mode >= MODE_OVERLAP)
 		return MODE_CLASSIC;
 	return mode;
 }

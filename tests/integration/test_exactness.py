@@ -58,6 +58,16 @@ def test_two_thousand_mixed_messages_arrive_once_and_unchanged():
     scene.equal(set(scene.statuses(front)), {"sent"}, "what the front logged")
 
 
+def test_messages_by_deep_streams_arrive_once_and_unchanged():
+    front, daemon, relay, store = scene.with_store({"max_messages": MAX_MESSAGES, "max_connections": 2,
+                                                    "streaming": "deep"})
+    messages = message.mixed(settings.scaled(500), seed=4)
+    scene.inject(messages, sessions=40)
+    scene.drained(front, relay, 120)
+    expect_exact(store, messages)
+    scene.equal(daemon.json("pools")["pools"][0]["mode"], "deep", "mode")
+
+
 def test_exim_as_relay():
     store = Store()
     relay = RelayExim(store.path, per_connection=20).start()

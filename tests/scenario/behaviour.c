@@ -719,9 +719,7 @@ static void check_bdat(struct relay_connection *c, const char *line)
 /* One transaction, one way to give the body; RSET only where it may be of use, and where it must be. */
 static void check_sequence(struct relay_connection *c, enum step step, const char *line)
 {
-	bool before_mail = c->mail_came && announced(c, "CHUNKING") != NULL;
-
-	if (step == STEP_RSET && c->open == NULL && !c->untidy && !before_mail)
+	if (step == STEP_RSET && c->open == NULL && !c->untidy && announced(c, "CHUNKING") == NULL)
 		relay_complain(c, "RSET though there is nothing to reset");
 	if (step == STEP_MAIL && c->body_by == STEP_BDAT && (c->untidy || c->open != NULL) && !c->slipped)
 		relay_complain(c, "\"%s\" without RSET though the BDAT before was refused or not the last", line);
@@ -761,7 +759,6 @@ static void check_command(struct relay_connection *c, enum step step, const char
 /* What check_sequence() must know of later. */
 static void note_sequence(struct relay_connection *c, enum step step)
 {
-	c->mail_came = c->mail_came || step == STEP_MAIL;
 	if (step == STEP_DATA || step == STEP_BDAT)
 		c->body_by = step;
 	else if (step == STEP_MAIL || step == STEP_RSET || step == STEP_EHLO)

@@ -143,7 +143,6 @@ struct relay_connection {
 	unsigned auth_line;    /* lines of this AUTH exchange so far */
 	struct accepted *open; /* the transaction; NULL: none since the last end of data, RSET, EHLO */
 	bool untidy;           /* something was refused since: RSET is in order */
-	bool mail_came;        /* ever: RSET may go before the next MAIL of a relay with CHUNKING */
 	enum step body_by;     /* STEP_DATA or STEP_BDAT came since the last MAIL, RSET, EHLO; STEP_CONNECT: neither */
 	bool body_begun;
 	bool slipped; /* it has said more than it was asked: the client may take one reply for another */

@@ -65,7 +65,7 @@
  * in time; what is reported sent was accepted, once, as it was given, and what is not was not (unless ambiguous);
  * verdicts other than sent were expected; an account's sockets stay within its cap; the client never talks before the
  * greeting, pipelines only where it may, never sends a body before 354, uses only what was announced, says nothing in
- * clear that belongs under TLS, never says NOOP or a needless RSET (with CHUNKING it may stand before any but the first
+ * clear that belongs under TLS, never says NOOP or a needless RSET (with CHUNKING it may stand before any
  * MAIL, and must after a BDAT that was refused), never mixes DATA and BDAT; no password is logged; at the end no
  * socket, no timer, no message is left.
  */

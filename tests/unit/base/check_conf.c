@@ -178,7 +178,7 @@ static const struct {
 	{"relay a {\n host = b\n min-connections = 11\n}\n",
 	 "conf:3: min-connections = 11: at most max-connections (10)"},
 	{"relay a {\n host = b\n rate = fast\n}\n", "conf:3: rate = \"fast\": a number of messages a second"},
-	{"relay a {\n host = b\n streaming = deep\n}\n", "conf:3: streaming = \"deep\": allowed are off, auto"},
+	{"relay a {\n host = b\n streaming = fast\n}\n", "conf:3: streaming = \"fast\": allowed are off, auto, deep"},
 	{"relay a {\n host = b\n reply-timeout = 0\n}\n", "conf:3: reply-timeout = \"0\""},
 	{"relay a {\n host = b\n account = \"\"\n}\n", "conf:3: account = \"\": an empty text is not allowed"},
 

@@ -133,6 +133,53 @@ START_TEST(rset_opens_a_group)
 }
 END_TEST
 
+/* MAIL, RCPT, RCPT, BDAT, mark; the octets of BDAT are complete at once. */
+static void queue_chunked(struct transaction *t)
+{
+	pipeline_queue(&p, COMMAND_MAIL, t, 0, NULL);
+	pipeline_queue(&p, COMMAND_RCPT, t, 0, NULL);
+	pipeline_queue(&p, COMMAND_BDAT, t, 0, NULL);
+	pipeline_queue(&p, COMMAND_MARK, t, 0, NULL);
+}
+
+START_TEST(deep_sends_whole_transactions)
+{
+	p.mode = MODE_DEEP;
+	one->blind = two->blind = true;
+	queue_chunked(one);
+	queue_chunked(two);
+	ck_assert_uint_eq(send_all(), 8);
+}
+END_TEST
+
+START_TEST(a_body_that_is_not_blind_waits_for_its_recipients)
+{
+	p.mode = MODE_DEEP;
+	queue_chunked(one);
+	queue_chunked(two);
+	ck_assert_uint_eq(send_all(), 2);
+	answer(COMMAND_MAIL);
+	ck_assert_uint_eq(send_all(), 0);
+	answer(COMMAND_RCPT);
+	ck_assert_uint_eq(send_all(), 4); /* BDAT and the mark, then MAIL and RCPT of the next */
+}
+END_TEST
+
+START_TEST(nothing_goes_behind_an_incomplete_chunk)
+{
+	p.mode = MODE_DEEP;
+	one->blind = true;
+	queue_chunked(one);
+	while (pipeline_sendable(&p)->kind != COMMAND_BDAT)
+		pipeline_sent(&p, pipeline_sendable(&p), 1);
+	struct command *chunk = pipeline_sendable(&p);
+	pipeline_sent(&p, chunk, UINT64_MAX);
+	ck_assert_ptr_null(pipeline_sendable(&p));
+	chunk->end = 1;
+	ck_assert_ptr_nonnull(pipeline_sendable(&p));
+}
+END_TEST
+
 START_TEST(handshake_is_never_pipelined)
 {
 	p.mode = MODE_OVERLAP;
@@ -156,7 +203,7 @@ END_TEST
 
 START_TEST(replies_that_commands_allow)
 {
-	static const int positive[COMMAND_KINDS] = {220, 250, 220, 235, 250, 250, 250, 354, 250, 221};
+	static const int positive[COMMAND_KINDS] = {220, 250, 220, 235, 250, 250, 250, 354, 250, 250, 250, 221};
 	for (int kind = 0; kind < COMMAND_KINDS; kind++) {
 		ck_assert(command_allows((enum command_kind)kind, positive[kind]));
 		ck_assert(!command_allows((enum command_kind)kind, 299));
@@ -181,6 +228,9 @@ Suite *pipeline_suite(void)
 	tcase_add_test(tests, classic_waits_for_the_verdict);
 	tcase_add_test(tests, plain_transaction_is_never_pipelined);
 	tcase_add_test(tests, rset_opens_a_group);
+	tcase_add_test(tests, deep_sends_whole_transactions);
+	tcase_add_test(tests, a_body_that_is_not_blind_waits_for_its_recipients);
+	tcase_add_test(tests, nothing_goes_behind_an_incomplete_chunk);
 	tcase_add_test(tests, handshake_is_never_pipelined);
 	tcase_add_test(tests, what_is_not_sent_can_be_dropped);
 	tcase_add_test(tests, replies_that_commands_allow);

@@ -37,6 +37,7 @@ int main(void)
 	spool_configure(1 << 20, "/tmp");
 	SRunner *runner = srunner_create(announced_suite());
 	srunner_add_suite(runner, auth_suite());
+	srunner_add_suite(runner, depth_suite());
 	srunner_add_suite(runner, pipeline_suite());
 	srunner_add_suite(runner, token_suite());
 	srunner_add_suite(runner, transaction_suite());

@@ -8,6 +8,7 @@
 
 Suite *announced_suite(void);
 Suite *auth_suite(void);
+Suite *depth_suite(void);
 Suite *pipeline_suite(void);
 Suite *token_suite(void);
 Suite *transaction_suite(void);
