@@ -45,6 +45,7 @@ struct transaction {
 	bool blind;                /* chunked, and small enough to go before the replies to its recipients */
 	bool unfit_deep;           /* what happened to it shows that the relay cannot be talked to the deep way */
 	bool stale;                /* lost before its first reply, on a connection that had carried others */
+	bool unheard;              /* never answered behind the body of another, whose reply did come */
 	usec_t begun;              /* clock_now() at its first octet; -1 */
 
 	/* all attempts */

@@ -202,6 +202,13 @@ void connection_give_back(struct connection *c, struct transaction *t, enum tran
 			command->transaction = NULL;
 	}
 	c->owner->back(c, t, end);
+	c->last_end = end;
+}
+
+/* Closed for what stood behind the body, or forgotten: not if the body had no reply either, nor if we have closed. */
+static bool unheard(const struct connection *c, const struct transaction *t)
+{
+	return t->overlapped && t->mail_reply == NULL && c->last_end == END_REPLIED && !c->aborted;
 }
 
 static void release(struct connection *c)
@@ -229,6 +236,7 @@ static void give_all_back(struct connection *c)
 		struct transaction *t = LIST_ENTRY_OF(c->transactions.next, struct transaction, node);
 		enum transaction_end end = end_of_lost(c, t);
 		t->unfit_deep = t->chunked && (c->confused || c->stalled);
+		t->unheard = end == END_UNSENT && unheard(c, t);
 		t->stale = c->finished > 0 && t->mail_reply == NULL && c->peer_closed && !c->confused;
 		reply_unref(&t->last_trouble);
 		t->last_trouble = c->why != NULL ? reply_ref(c->why) : NULL;
@@ -458,8 +466,10 @@ void connection_keep(struct connection *c)
 
 void connection_abort(struct connection *c, const char *why)
 {
-	if (c->state != CONNECTION_LINGERING && c->state != CONNECTION_GONE)
-		connection_doom_lost(c, why);
+	if (c->state == CONNECTION_LINGERING || c->state == CONNECTION_GONE || c->doomed)
+		return;
+	c->aborted = true;
+	connection_doom_lost(c, why);
 }
 
 void connection_destroy(struct connection *c)

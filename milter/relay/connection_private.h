@@ -63,8 +63,9 @@ struct connection {
 	usec_t body_complete;  /* clock_now() when the last end of data was composed */
 	uint64_t drained_seen; /* `drained` when the limit was set */
 	struct dot_encoder dot;
-	unsigned uses;     /* transactions taken */
-	unsigned finished; /* of those, given back after an exchange to the end */
+	unsigned uses;                 /* transactions taken */
+	unsigned finished;             /* of those, given back after an exchange to the end */
+	enum transaction_end last_end; /* of the last one given back; of no meaning before */
 	struct depth depth;
 	struct reply *mark; /* the reply to RSET in peace; MODE_DEEP knows by it that replies have not slipped */
 	bool dirty;         /* the relay may have a transaction open: RSET before the next */
@@ -76,6 +77,7 @@ struct connection {
 	bool confused;         /* it ended because replies made no sense */
 	bool stalled;          /* it ended because a reply, or room for octets, did not come in time */
 	struct reply *goodbye; /* 421 in mid-stream: nothing is sent, what the relay still says is listened to */
+	bool aborted;          /* it ended by the pool's will */
 	bool settings;         /* it ended for a reason that only the administrator can mend */
 	enum stage failed_stage;
 	struct reply *why;

@@ -425,10 +425,8 @@ static void learn_mode(struct pool *pool, const struct transaction *t, enum tran
 		simplify(pool, MODE_OVERLAP,
 			 t->last_trouble ? t->last_trouble->text : "its reply to RSET is as to mail");
 	}
-	/* Behind the body of another and never answered: it was closed for that, or forgotten. */
-	bool unheard = t->overlapped && end == END_UNSENT && t->mail_reply == NULL;
 	bool in_body = end == END_CONFUSED && t->final_reply != NULL; /* says nothing about its group */
-	if (!t->pipelined || in_body || (end != END_CONFUSED && end != END_REPLIED && !unheard))
+	if (!t->pipelined || in_body || (end != END_CONFUSED && end != END_REPLIED && !t->unheard))
 		return;
 	unsigned *count = t->overlapped ? &pool->confused_overlap : &pool->confused_group;
 	*count = end == END_REPLIED ? 0 : *count + 1;

@@ -57,6 +57,7 @@ void transaction_restart(struct transaction *t)
 	t->blind = false;
 	t->unfit_deep = false;
 	t->stale = false;
+	t->unheard = false;
 	t->begun = -1;
 }
 
