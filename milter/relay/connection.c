@@ -6,17 +6,22 @@
 #include "connection_private.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <linux/sockios.h>
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/event.h>
 
+#include "base/loop.h"
 #include "base/mem.h"
 #include "base/spool.h"
 
@@ -102,6 +107,12 @@ static void reset_if_unsent(struct bufferevent *bev)
 		(void)setsockopt(bufferevent_getfd(bev), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 }
 
+static bool open_beneath(int fd)
+{
+	char octet;
+	return recv(fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 void connection_close_socket(struct connection *c)
 {
 	if (c->bev == NULL)
@@ -109,6 +120,8 @@ void connection_close_socket(struct connection *c)
 	usec_t round_trip = net_round_trip(bufferevent_getfd(c->bev));
 	reset_if_unsent(c->bev);
 	c->linger = 2 * (round_trip >= 0 ? round_trip : ROUND_TRIP_UNKNOWN) + LINGER_EXTRA;
+	if (c->ssl != NULL && c->peer_closed && open_beneath(bufferevent_getfd(c->bev)))
+		c->tail = fcntl(bufferevent_getfd(c->bev), F_DUPFD_CLOEXEC, 0);
 	if (c->ssl != NULL) /* keeps the session fit for resumption */
 		SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	bufferevent_free(c->bev);
@@ -224,6 +237,10 @@ static void release(struct connection *c)
 	reply_unref(&c->connect_trouble);
 	reply_unref(&c->mark);
 	reply_unref(&c->goodbye);
+	if (c->tail_event != NULL)
+		event_free(c->tail_event);
+	if (c->tail != -1)
+		close(c->tail);
 	free(c->addresses);
 	free(c->lengths);
 	conf_unref(&c->conf);
@@ -244,12 +261,40 @@ static void give_all_back(struct connection *c)
 	}
 }
 
+static void slot_free(struct connection *c)
+{
+	connection_set_state(c, CONNECTION_GONE);
+	c->owner->gone(c);
+	release(c);
+}
+
+static void on_tail(evutil_socket_t fd, short what, void *arg)
+{
+	char octets[512];
+	ssize_t got;
+	(void)what;
+	while ((got = recv(fd, octets, sizeof(octets), MSG_DONTWAIT)) > 0)
+		;
+	if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+		slot_free(arg);
+}
+
+/* TLS is over, the relay's socket and its slot not yet: its EOF is waited for, no longer than where there is no TLS. */
+static void watch_tail(struct connection *c)
+{
+	c->tail_event = event_new(loop_base(), c->tail, EV_READ | EV_PERSIST, on_tail, c);
+	if (c->tail_event == NULL || event_add(c->tail_event, NULL) == -1)
+		abort();
+}
+
 /* The consequences of connection_doom(), from the loop: nobody else is in the middle of something. */
 static void consequences(struct connection *c)
 {
 	bool was_ready = c->ready_at >= 0;
 	bool quitting = c->state == CONNECTION_QUITTING;
-	usec_t linger = c->peer_closed ? 0 : c->linger;
+	usec_t linger = c->peer_closed && c->tail == -1 ? 0 : c->linger;
+	if (c->tail != -1)
+		watch_tail(c);
 	if (linger > 0) {
 		timer_arm(&c->timer, linger);
 		connection_set_state(c, CONNECTION_LINGERING);
@@ -261,11 +306,8 @@ static void consequences(struct connection *c)
 				 c->settings);
 	else
 		c->owner->lost(c, quitting ? NULL : c->why->text);
-	if (linger == 0) {
-		connection_set_state(c, CONNECTION_GONE);
-		c->owner->gone(c);
-		release(c);
-	}
+	if (linger == 0)
+		slot_free(c);
 }
 
 static void on_turn(void *arg)
@@ -283,9 +325,7 @@ static void on_timer(void *arg)
 	char text[128];
 	switch (c->state) {
 	case CONNECTION_LINGERING:
-		connection_set_state(c, CONNECTION_GONE);
-		c->owner->gone(c);
-		release(c);
+		slot_free(c);
 		return;
 	case CONNECTION_IDLE:
 		c->owner->expired(c);
@@ -340,6 +380,7 @@ struct connection *connection_create(const struct connection_settings *s)
 	c->mark = s->mark != NULL ? reply_ref(s->mark) : NULL;
 	depth_init(&c->depth, s->depth, s->relay->max_depth);
 	c->flight = evbuffer_new();
+	c->tail = -1;
 	c->created = c->state_since = clock_now();
 	c->ready_at = -1;
 	if (s->relay->max_age > 0) /* spread, so that not all renew together */

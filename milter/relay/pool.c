@@ -256,7 +256,8 @@ static void count_failure(struct pool *pool, struct connection *lost, struct rep
 	pool->known_length = 0;
 	usec_t wait = trouble_backoff(fault, pool->failures);
 	timer_arm(&pool->retry, wait - wait / 4 + (usec_t)(arc4random_uniform(500) * (uint64_t)wait / 1000));
-	if ((pool->losing || !alive(pool, lost)) && (fault == FAULT_SETTINGS || pool->failures >= TROUBLE_FAILURES_DOWN))
+	if ((pool->losing || !alive(pool, lost)) &&
+	    (fault == FAULT_SETTINGS || pool->failures >= TROUBLE_FAILURES_DOWN))
 		go_down(pool, why);
 }
 

@@ -18,7 +18,8 @@ const char *const step_names[STEP_COUNT] = {
 	"data",    "bdat",   "body", "end",      "rset", "quit", "unknown",   "eof",  "idle",
 };
 const char *const action_names[ACTION_KINDS] = {
-	"default", "say", "raw", "long", "lines", "accept", "handshake", "wait", "close", "reset", "silent", "deaf",
+	"default", "say",  "raw",   "long",  "lines",  "accept", "handshake",
+	"notify",  "wait", "close", "reset", "silent", "deaf",
 };
 
 /* ---- the record ---- */
@@ -553,6 +554,9 @@ static void carry_out(struct relay_connection *c, const struct action *action)
 		break;
 	case ACTION_HANDSHAKE:
 		relay_handshake(c);
+		break;
+	case ACTION_NOTIFY:
+		relay_notify(c);
 		break;
 	case ACTION_WAIT:
 		timer_arm(&c->wait, action->delay);

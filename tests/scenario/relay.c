@@ -264,6 +264,15 @@ void relay_handshake(struct relay_connection *c)
 		start_tls(c);
 }
 
+void relay_notify(struct relay_connection *c)
+{
+	if (c->bev == NULL)
+		return;
+	if (!c->tls || bufferevent_flush(c->bev, EV_WRITE, BEV_FLUSH) == -1)
+		abort();
+	SSL_shutdown(bufferevent_openssl_get_ssl(c->bev));
+}
+
 static void on_read(struct bufferevent *bev, void *connection)
 {
 	struct relay_connection *c = connection;

@@ -44,6 +44,7 @@ enum action_kind {
 	ACTION_LINES,       /* a reply with this code and so many lines */
 	ACTION_ACCEPT,      /* takes the message over without saying so */
 	ACTION_HANDSHAKE,   /* begins TLS */
+	ACTION_NOTIFY,      /* ends TLS, and leaves the socket open */
 	ACTION_WAIT,        /* goes on later; reads nothing meanwhile */
 	ACTION_CLOSE,       /* FIN, after what was said */
 	ACTION_RESET,       /* RST, after what was said */
@@ -223,6 +224,7 @@ void relay_write(struct relay_connection *c, const char *data, size_t length);
 void relay_end(struct relay_connection *c,
 	       enum action_kind how); /* ACTION_CLOSE or ACTION_RESET, after what was said */
 void relay_handshake(struct relay_connection *c);
+void relay_notify(struct relay_connection *c); /* close_notify, behind what has been written */
 void relay_complain(struct relay_connection *c, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* ---- behaviour.c for relay.c ---- */

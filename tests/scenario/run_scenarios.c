@@ -34,7 +34,8 @@
  *                                by BDAT, is the reply: what is left of the chunk is swallowed, and there is no end
  *     ACTION                     default (what it would have done), say TEXT (a reply; \n within), raw TEXT (no CRLF at
  *                                the end), long N TEXT (filled up to N octets), lines N CODE (a reply of N lines),
- *                                accept (takes the message over without a word), handshake, wait 5s, close, reset,
+ *                                accept (takes the message over without a word), handshake, notify
+ *                                (ends TLS, not the connection), wait 5s, close, reset,
  *                                silent (reads on, says nothing any more), deaf (does not even read)
  *   do a [conn=N]: ACTION …      now, on each open connection
  *   refuse a, listen a, ignore a connections are refused; accepted again; their SYN gets no answer
