@@ -11,9 +11,16 @@
 
 #include "relaypool.h"
 
+struct token_answer {
+	const char *token; /* NULL: there is none */
+	const char *error; /* why */
+	bool settings;     /* … for a reason that only the administrator can mend: no file, no such command */
+	bool kept;         /* read for somebody who asked before: if it is refused, a fresh one may be better */
+};
+
 struct token_source;
-/* `token` is borrowed for the call, NULL with `error` if there is none. */
-typedef void token_done_fn(const char *token, const char *error, void *arg);
+/* `answer` is borrowed for the call. */
+typedef void token_done_fn(const struct token_answer *answer, void *arg);
 
 struct token_source *token_source_create(const struct relay_conf *relay);
 void token_source_free(struct token_source *source); /* pending requests are never answered */

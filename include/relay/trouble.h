@@ -48,11 +48,14 @@ bool trouble_recipient_again(const struct transaction *transaction, size_t i);
 
 /* What a connection that could not be set up means for its relay. */
 enum setup_fault {
-	FAULT_PASSING = 0, /* network, a 4xx, nonsense: back off, down after several in a row */
+	FAULT_PASSING = 0, /* network, a 4xx, nonsense, no token for now: back off, down after several in a row */
 	FAULT_SETTINGS     /* name, certificate, password, no TLS: down at once, only the administrator can help */
 };
-/* From the stage in which it failed and the reply or local failure text; `trust`: the certificate was not trusted. */
-enum setup_fault trouble_setup(enum stage stage, const struct reply *reply, bool settings);
+/*
+ * From the stage in which it failed and the reply or local failure text; `settings`: it is known to be the settings'
+ * fault. `token_kept`: the token was read some time ago, and the next attempt reads a new one.
+ */
+enum setup_fault trouble_setup(enum stage stage, const struct reply *reply, bool settings, bool token_kept);
 
 /* How long to wait after the `failures`-th failure in a row, without jitter. */
 usec_t trouble_backoff(enum setup_fault fault, unsigned failures);

@@ -43,6 +43,7 @@ struct connection {
 	unsigned address_turn; /* the address to begin with, if none is known to work */
 	char host[NET_NAME_SIZE];
 	char *token;
+	bool token_kept; /* it was not read for this connection */
 	struct auth *auth;
 	struct reply *connect_trouble; /* of the last address that did not work */
 
@@ -111,7 +112,7 @@ bool connection_committed(const struct connection *c, const struct transaction *
 const struct host_port *connection_tried(const struct connection *c); /* the host being tried */
 void dial_next_host(struct connection *c);
 void dial_next_address(struct connection *c); /* of this host; the next host when there is none left */
-void dial_token(const char *token, const char *error, void *connection); /* a token_done_fn; dials next */
+void dial_token(const struct token_answer *answer, void *connection); /* a token_done_fn; dials next */
 void dial_timed_out(struct connection *c); /* no connection to this address within its limit */
 void dial_start_tls(struct connection *c); /* the plain socket becomes a TLS one */
 

@@ -235,18 +235,19 @@ void dial_next_host(struct connection *c)
 	connection_arm_limit(c);
 }
 
-void dial_token(const char *token, const char *error, void *arg)
+void dial_token(const struct token_answer *answer, void *arg)
 {
 	struct connection *c = arg;
-	if (token == NULL) {
+	if (answer->token == NULL) {
 		char text[512];
-		(void)snprintf(text, sizeof(text), "relay %s has no access token: %s", c->relay->name, error);
-		c->settings = true;
+		(void)snprintf(text, sizeof(text), "relay %s has no access token: %s", c->relay->name, answer->error);
+		c->settings = answer->settings;
 		c->peer_closed = true;
 		connection_doom(c, reply_local(LOCAL_RELAY_DOWN, 451, "4.7.0", "%s", text));
 		return;
 	}
-	c->token = mem_strdup(token);
+	c->token = mem_strdup(answer->token);
+	c->token_kept = answer->kept;
 	dial_next_host(c);
 }
 

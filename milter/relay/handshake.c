@@ -103,9 +103,11 @@ static void setup_refused(struct connection *c, enum command_kind kind, const st
 	reply_line(reply, line, sizeof(line));
 	if (kind == COMMAND_AUTH && c->token != NULL)
 		token_refused(c->token_source);
-	c->settings = trouble_setup(command_stage(kind), reply, false) == FAULT_SETTINGS;
-	const char *advice =
-		kind == COMMAND_AUTH && reply->code >= 500 ? "; check username and password-file or token" : "";
+	c->settings = trouble_setup(command_stage(kind), reply, false, c->token_kept) == FAULT_SETTINGS;
+	const char *advice = "";
+	if (kind == COMMAND_AUTH && reply->code >= 500)
+		advice = c->token_kept ? "; that token was read some time ago: a new one is read for the next attempt"
+				       : "; check username and password-file or token";
 	connection_doom(c, reply_local(LOCAL_RELAY_DOWN, 451, kind == COMMAND_AUTH ? "4.7.0" : "4.4.1",
 				       "%s said: %s (in reply to %s)%s", c->host, line, command_names[kind], advice));
 }

@@ -322,7 +322,7 @@ static void on_failed(struct connection *c, enum stage stage, struct reply *why,
 	struct pool *pool = connection_pool(c);
 	pool->failed++;
 	bool was_down = pool->down != NULL;
-	count_failure(pool, c, why, trouble_setup(stage, why, settings));
+	count_failure(pool, c, why, trouble_setup(stage, why, settings, false));
 	if (was_down || pool->down == NULL) /* else that it is down says it all, in one line */
 		tell(pool, EVENT_CONNECTION_FAILED, c, why->text);
 	pool_dispatch_soon(pool);

@@ -36,6 +36,7 @@ struct token_source {
 	usec_t renew_at;      /* clock_now() from which on `token` is read anew */
 	bool refused;         /* by the relay: read anew whatever its age */
 	char error[512];      /* why there is no token */
+	bool settings;        /* … for good, until somebody mends it */
 	struct fetch *fetch;  /* the reading under way; NULL */
 	struct list waiting;  /* for the end of a reading, or for the next turn of the loop */
 	struct list answered; /* whose turn it is now: a callback may cancel others */
@@ -50,6 +51,7 @@ struct fetch {
 	char *token;
 	usec_t life; /* of the token, from the end of the reading */
 	char error[512];
+	bool settings;
 };
 
 /* ---- what a text means ---- */
@@ -121,11 +123,18 @@ static usec_t life_of_bare(const char *token)
 	return life;
 }
 
-static bool fail(struct fetch *fetch, const char *what)
+/* It may read otherwise a moment later: who writes it has not yet. */
+static bool fail_passing(struct fetch *fetch, const char *what)
 {
 	snprintf(fetch->error, sizeof(fetch->error), "%s %s", fetch->file != NULL ? fetch->file : "token-command",
 		 what);
 	return false;
+}
+
+static bool fail(struct fetch *fetch, const char *what)
+{
+	fetch->settings = true;
+	return fail_passing(fetch, what);
 }
 
 /* RFC 6749 §5.2: "error", said instead of a token. */
@@ -145,7 +154,7 @@ static bool read_json(struct fetch *fetch, const char *text, double written)
 	double seconds;
 	json_t *json = json_loads(text, 0, NULL);
 	if (json == NULL)
-		return fail(fetch, "gives neither a token nor JSON (RFC 6749)");
+		return fail_passing(fetch, "gives neither a token nor JSON (RFC 6749)");
 	const char *token = json_string_value(json_object_get(json, "access_token"));
 	bool good = token != NULL && token_is_valid(token);
 	if (good) {
@@ -172,7 +181,7 @@ static bool read_text(struct fetch *fetch, char *text, double written)
 		text[--length] = '\0';
 	text += strspn(text, " \t\r\n");
 	if (text[0] == '\0')
-		return fail(fetch, "gives nothing");
+		return fail_passing(fetch, "gives nothing");
 	if (text[0] == '{')
 		return read_json(fetch, text, written);
 	if (!token_is_valid(text))
@@ -195,13 +204,16 @@ static char *fetch_text(struct fetch *fetch, double *written)
 	struct stat info;
 	*written = wall_seconds();
 	if (fetch->command != NULL) {
-		char *text = token_command_run(fetch->command, COMMAND_TIME, fetch->error, sizeof(fetch->error));
+		char *text = token_command_run(fetch->command, COMMAND_TIME, fetch->error, sizeof(fetch->error),
+					       &fetch->settings);
 		*written = wall_seconds();
 		return text;
 	}
 	if (stat(fetch->file, &info) == 0 && (double)info.st_mtime < *written)
 		*written = (double)info.st_mtime;
-	return file_read(fetch->file, FILE_SECRET, TOKEN_TEXT_LIMIT, fetch->error, sizeof(fetch->error));
+	char *text = file_read(fetch->file, FILE_SECRET, TOKEN_TEXT_LIMIT, fetch->error, sizeof(fetch->error));
+	fetch->settings = text == NULL;
+	return text;
 }
 
 static void fetch_work(void *arg)
@@ -214,7 +226,7 @@ static void fetch_work(void *arg)
 	if (read_text(fetch, text, written) && fetch->life <= 0) {
 		mem_free_secret(fetch->token);
 		fetch->token = NULL;
-		fail(fetch, "gives a token that has expired: see to whatever renews it");
+		fail_passing(fetch, "gives a token that has expired: see to whatever renews it");
 	}
 	mem_free_secret(text);
 }
@@ -229,7 +241,8 @@ static void source_destroy(struct token_source *source)
 	free(source);
 }
 
-static void answer(struct token_source *source)
+/* `kept`: the token was read earlier. */
+static void answer(struct token_source *source, bool kept)
 {
 	source->answering = true;
 	LIST_EACH (node, next, &source->waiting) {
@@ -241,7 +254,13 @@ static void answer(struct token_source *source)
 		struct request copy = *request;
 		list_remove(&request->node);
 		free(request);
-		copy.done(source->token, source->token != NULL ? NULL : source->error, copy.arg);
+		const struct token_answer told = {
+			.token = source->token,
+			.error = source->token != NULL ? NULL : source->error,
+			.settings = source->settings,
+			.kept = kept,
+		};
+		copy.done(&told, copy.arg);
 	}
 	source->answering = false;
 	if (source->dead)
@@ -258,6 +277,7 @@ static void fetch_done(void *arg)
 		source->renew_at = clock_now() + fetch->life - RENEW_BEFORE;
 		source->refused = false;
 		snprintf(source->error, sizeof(source->error), "%s", fetch->error);
+		source->settings = fetch->settings;
 		source->fetch = NULL;
 	} else {
 		mem_free_secret(fetch->token);
@@ -266,7 +286,7 @@ static void fetch_done(void *arg)
 	mem_free_secret(fetch->command);
 	free(fetch);
 	if (source != NULL)
-		answer(source);
+		answer(source, false);
 }
 
 static void start_fetch(struct token_source *source)
@@ -290,7 +310,7 @@ static void serve(struct token_source *source, bool now)
 	if (!fresh)
 		start_fetch(source);
 	else if (now)
-		answer(source);
+		answer(source, true);
 	else
 		timer_arm(&source->soon, 0);
 }

@@ -74,7 +74,13 @@ static int spawn(struct command *command, const char *line, int out, int err)
 	return result;
 }
 
-static bool start(struct command *command, const char *line, char *error, size_t error_size)
+/* What the system has not at present. */
+static bool is_shortage(int reason)
+{
+	return reason == EAGAIN || reason == ENOMEM || reason == EMFILE || reason == ENFILE;
+}
+
+static bool start(struct command *command, const char *line, char *error, size_t error_size, bool *settings)
 {
 	int out[2] = {-1, -1}, err[2] = {-1, -1}, result;
 	if (pipe2(out, O_CLOEXEC) == -1 || pipe2(err, O_CLOEXEC) == -1)
@@ -87,6 +93,7 @@ static bool start(struct command *command, const char *line, char *error, size_t
 		close_end(&out[0]);
 		close_end(&err[0]);
 		snprintf(error, error_size, "token-command cannot be started: %s", strerror(result));
+		*settings = !is_shortage(result);
 		return false;
 	}
 	fcntl(out[0], F_SETFL, O_NONBLOCK);
@@ -183,15 +190,27 @@ static bool explain(struct command *command, bool in_time, usec_t limit, char *e
 	return true;
 }
 
-char *token_command_run(const char *line, usec_t limit, char *error, size_t error_size)
+/* It will end like that each time. 126 and 127: the shell cannot run it. Any other failure may be the network's. */
+static bool ends_so_each_time(const struct command *command, bool in_time)
+{
+	if (command->length > TOKEN_TEXT_LIMIT)
+		return true;
+	if (!in_time || !WIFEXITED(command->status))
+		return false;
+	int code = WEXITSTATUS(command->status);
+	return code == 0 || code == 126 || code == 127;
+}
+
+char *token_command_run(const char *line, usec_t limit, char *error, size_t error_size, bool *settings)
 {
 	struct command command = {.out = -1, .err = -1};
-	if (!start(&command, line, error, error_size))
+	if (!start(&command, line, error, error_size, settings))
 		return NULL;
 	command.text = mem_alloc(TOKEN_TEXT_LIMIT + 2);
 	bool in_time = listen_to(&command, limit);
 	if (!explain(&command, in_time, limit, error, error_size))
 		return command.text;
+	*settings = ends_so_each_time(&command, in_time);
 	explicit_bzero(command.text, command.length);
 	free(command.text);
 	return NULL;

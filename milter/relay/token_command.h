@@ -11,8 +11,8 @@
 /*
  * What `sh -c command` prints on its standard output; the caller frees it by mem_free_secret(). Waits for the command to
  * end, at most `limit` of real time: then it and its process group are killed. NULL with a sentence in `error`, with
- * the first line of its standard error if there is one.
+ * the first line of its standard error if there is one; `*settings`: only the administrator can mend it.
  */
-char *token_command_run(const char *command, usec_t limit, char *error, size_t error_size) MUST_CHECK;
+char *token_command_run(const char *command, usec_t limit, char *error, size_t error_size, bool *settings) MUST_CHECK;
 
 #endif

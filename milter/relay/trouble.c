@@ -142,11 +142,13 @@ bool trouble_recipient_again(const struct transaction *t, size_t i)
 	return reply->code == 552 && (strcmp(reply->enhanced, "5.5.3") == 0 || strcmp(reply->enhanced, "4.5.3") == 0);
 }
 
-enum setup_fault trouble_setup(enum stage stage, const struct reply *reply, bool settings)
+enum setup_fault trouble_setup(enum stage stage, const struct reply *reply, bool settings, bool token_kept)
 {
 	if (settings)
 		return FAULT_SETTINGS;
 	if (reply == NULL || !reply_is_remote(reply) || reply->code < 500)
+		return FAULT_PASSING;
+	if (stage == STAGE_AUTH && token_kept)
 		return FAULT_PASSING;
 	/* A 5xx to the greeting, to EHLO or to AUTH does not go away by itself. */
 	return stage == STAGE_AUTH || stage == STAGE_BANNER || stage == STAGE_EHLO || stage == STAGE_TLS

@@ -277,7 +277,8 @@ static void write_credentials(const struct world *w, FILE *file, size_t index)
 	const char *token = setting_of(&w->relay_sections[index], "token");
 	const char *password = setting_of(&w->relay_sections[index], "password");
 
-	if (setting_of(&w->relay_sections[index], "username") == NULL)
+	if (setting_of(&w->relay_sections[index], "username") == NULL ||
+	    setting_of(&w->relay_sections[index], "token-command") != NULL)
 		return;
 	if (token != NULL)
 		write_secret(w, file, index, "token-file", token);

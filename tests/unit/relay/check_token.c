@@ -29,14 +29,17 @@ static struct token_source *source;
 
 static unsigned answers;
 static char token[256], error[512];
+static bool settings, kept;
 
-static void on_token(const char *got, const char *why, void *arg)
+static void on_token(const struct token_answer *answer, void *arg)
 {
 	(void)arg;
 	answers++;
-	ck_assert((got == NULL) != (why == NULL));
-	snprintf(token, sizeof(token), "%s", got != NULL ? got : "");
-	snprintf(error, sizeof(error), "%s", why != NULL ? why : "");
+	ck_assert((answer->token == NULL) != (answer->error == NULL));
+	snprintf(token, sizeof(token), "%s", answer->token != NULL ? answer->token : "");
+	snprintf(error, sizeof(error), "%s", answer->error != NULL ? answer->error : "");
+	settings = answer->settings;
+	kept = answer->kept;
 }
 
 static void start(void)
@@ -200,28 +203,30 @@ END_TEST
 
 static const struct {
 	const char *text, *why;
+	bool passing; /* what is being written looks like that for a moment, or renewal is late */
 } useless[] = {
-	{"", "token gives nothing"},
-	{" \n", "token gives nothing"},
-	{"two words", "token gives neither a token nor JSON"},
-	{"line\nline", "token gives neither a token nor JSON"},
-	{"t\xc3\xb6ken", "token gives neither a token nor JSON"},
-	{"{\"access_token\": \"t0k", "token gives neither a token nor JSON"},
-	{"{}", "token gives JSON without an access_token"},
-	{"{\"access_token\": 5}", "token gives JSON without an access_token"},
-	{"{\"access_token\": \"\"}", "token gives JSON without an access_token"},
-	{"{\"access_token\": \"a b\"}", "token gives JSON without an access_token"},
-	{"{\"error\": \"invalid_grant\"}", "token gives the error invalid_grant instead of a token"},
-	{"{\"error\": \"a\\nb\"}", "token gives JSON without an access_token"},
-	{"{\"access_token\": \"t0ken\", \"expires_at\": 1000}", "token gives a token that has expired"},
-	{"{\"access_token\": \"t0ken\", \"expires_in\": 0}", "token gives a token that has expired"},
-	{"{\"access_token\": \"t0ken\", \"expires_in\": -1e300}", "token gives a token that has expired"},
+	{"", "token gives nothing", true},
+	{" \n", "token gives nothing", true},
+	{"two words", "token gives neither a token nor JSON", false},
+	{"line\nline", "token gives neither a token nor JSON", false},
+	{"t\xc3\xb6ken", "token gives neither a token nor JSON", false},
+	{"{\"access_token\": \"t0k", "token gives neither a token nor JSON", true},
+	{"{}", "token gives JSON without an access_token", false},
+	{"{\"access_token\": 5}", "token gives JSON without an access_token", false},
+	{"{\"access_token\": \"\"}", "token gives JSON without an access_token", false},
+	{"{\"access_token\": \"a b\"}", "token gives JSON without an access_token", false},
+	{"{\"error\": \"invalid_grant\"}", "token gives the error invalid_grant instead of a token", false},
+	{"{\"error\": \"a\\nb\"}", "token gives JSON without an access_token", false},
+	{"{\"access_token\": \"t0ken\", \"expires_at\": 1000}", "token gives a token that has expired", true},
+	{"{\"access_token\": \"t0ken\", \"expires_in\": 0}", "token gives a token that has expired", true},
+	{"{\"access_token\": \"t0ken\", \"expires_in\": -1e300}", "token gives a token that has expired", true},
 };
 
 START_TEST(what_is_no_token_is_explained)
 {
 	write_token(useless[_i].text, 0);
 	ck_assert_fails(useless[_i].why);
+	ck_assert(settings != useless[_i].passing);
 	ck_assert_ptr_null(strstr(error, "t0k"));
 	write_token("{\"access_token\": \"t0ken\", \"expires_in\": 1e300}", 0);
 	ck_assert_gives("t0ken");
@@ -232,15 +237,18 @@ START_TEST(a_jwt_that_has_expired_is_no_use)
 {
 	write_token(make_jwt(-1), 0);
 	ck_assert_fails("token gives a token that has expired: see to whatever renews it");
+	ck_assert(!settings);
 }
 END_TEST
 
 START_TEST(a_file_that_is_missing_or_open_to_all_is_named)
 {
 	ck_assert_fails("/token: No such file or directory");
+	ck_assert(settings);
 	write_token("t0ken", 0);
 	ck_assert_int_eq(chmod(path, 0644), 0);
 	ck_assert_fails("everybody may read it: chmod 0640 ");
+	ck_assert(settings);
 }
 END_TEST
 
@@ -265,6 +273,19 @@ START_TEST(a_refused_token_is_read_anew)
 	ck_assert_gives("another");
 	write_token("third", 0);
 	ck_assert_gives("another");
+}
+END_TEST
+
+START_TEST(whether_a_token_is_fresh_is_told)
+{
+	write_token("t0ken", 0);
+	ck_assert_gives("t0ken");
+	ck_assert(!kept);
+	ck_assert_gives("t0ken");
+	ck_assert(kept);
+	token_refused(source);
+	ck_assert_gives("t0ken");
+	ck_assert(!kept);
 }
 END_TEST
 
@@ -326,13 +347,13 @@ START_TEST(a_source_may_be_freed_while_it_reads)
 }
 END_TEST
 
-static void free_source(const char *got, const char *why, void *arg)
+static void free_source(const struct token_answer *answer, void *arg)
 {
-	(void)why, (void)arg;
+	(void)arg;
 	answers++;
 	token_source_free(source);
 	source = NULL;
-	ck_assert_str_eq(got, "t0ken");
+	ck_assert_str_eq(answer->token, "t0ken");
 }
 
 START_TEST(a_source_may_be_freed_by_whom_it_answers)
@@ -346,9 +367,9 @@ START_TEST(a_source_may_be_freed_by_whom_it_answers)
 }
 END_TEST
 
-static void cancel_others(const char *got, const char *why, void *arg)
+static void cancel_others(const struct token_answer *answer, void *arg)
 {
-	(void)got, (void)why;
+	(void)answer;
 	answers++;
 	token_cancel(source, arg);
 	token_get(source, on_token, NULL); /* for the next turn */
@@ -371,7 +392,7 @@ END_TEST
 static char *run(const char *command, usec_t limit)
 {
 	error[0] = '\0';
-	return token_command_run(command, limit, error, sizeof(error));
+	return token_command_run(command, limit, error, sizeof(error), &settings);
 }
 
 static void ck_assert_prints(const char *command, const char *expected)
@@ -418,6 +439,29 @@ START_TEST(how_a_command_ends_is_told)
 	ck_assert_ends_badly("printf 'a\\0b'", 20 * SECOND, "token-command printed a NUL octet");
 	ck_assert_ends_badly("exec /nonexistent/helper 2>/dev/null", 20 * SECOND,
 			     "token-command ended with status 127");
+}
+END_TEST
+
+static const struct {
+	const char *command;
+	bool settings;
+} failures[] = {
+	{"exit 1", false},
+	{"exit 75", false},
+	{"kill -TERM $$", false},
+	{"sleep 60", false},
+	{"exec /nonexistent/helper 2>/dev/null", true},
+	{"/dev/null 2>/dev/null", true},
+	{"printf 'a\\0b'", true},
+	{"head -c 70000 /dev/zero | tr '\\0' x", true},
+};
+
+START_TEST(what_only_the_administrator_can_mend_is_told)
+{
+	settings = !failures[_i].settings;
+	ck_assert_ptr_null(
+		run(failures[_i].command, strcmp(failures[_i].command, "sleep 60") == 0 ? SECOND / 2 : 20 * SECOND));
+	ck_assert_msg(settings == failures[_i].settings, "%s", error);
 }
 END_TEST
 
@@ -496,6 +540,7 @@ Suite *token_suite(void)
 	tcase_add_test(meaning, a_file_that_is_missing_or_open_to_all_is_named);
 	tcase_add_test(meaning, a_token_about_to_expire_is_used_and_read_again);
 	tcase_add_test(asking, a_refused_token_is_read_anew);
+	tcase_add_test(asking, whether_a_token_is_fresh_is_told);
 	tcase_add_test(asking, a_refusal_overtakes_an_answer_from_memory);
 	tcase_add_test(asking, all_who_wait_share_one_reading);
 	tcase_add_test(asking, who_has_cancelled_is_not_answered);
@@ -505,6 +550,8 @@ Suite *token_suite(void)
 	tcase_add_test(command, a_command_is_a_source);
 	tcase_add_test(command, a_command_begins_like_from_a_shell);
 	tcase_add_test(command, how_a_command_ends_is_told);
+	tcase_add_loop_test(command, what_only_the_administrator_can_mend_is_told, 0,
+			    (int)(sizeof(failures) / sizeof(failures[0])));
 	tcase_add_test(command, a_command_that_prints_too_much_is_ended);
 	tcase_add_test(command, a_command_that_hangs_is_ended_with_its_children);
 	tcase_add_test(command, a_flood_of_complaints_ends_with_the_limit);

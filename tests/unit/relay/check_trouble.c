@@ -203,10 +203,12 @@ END_TEST
 START_TEST(settings_are_told_from_passing_trouble)
 {
 	struct reply *wrong = said("535 5.7.8 bad password"), *busy = said("454 4.7.0 too many logins");
-	ck_assert_int_eq(trouble_setup(STAGE_AUTH, wrong, false), FAULT_SETTINGS);
-	ck_assert_int_eq(trouble_setup(STAGE_AUTH, busy, false), FAULT_PASSING);
-	ck_assert_int_eq(trouble_setup(STAGE_TLS, NULL, true), FAULT_SETTINGS);
-	ck_assert_int_eq(trouble_setup(STAGE_CONNECT, NULL, false), FAULT_PASSING);
+	ck_assert_int_eq(trouble_setup(STAGE_AUTH, wrong, false, false), FAULT_SETTINGS);
+	ck_assert_int_eq(trouble_setup(STAGE_AUTH, wrong, false, true), FAULT_PASSING);
+	ck_assert_int_eq(trouble_setup(STAGE_BANNER, wrong, false, true), FAULT_SETTINGS);
+	ck_assert_int_eq(trouble_setup(STAGE_AUTH, busy, false, false), FAULT_PASSING);
+	ck_assert_int_eq(trouble_setup(STAGE_TLS, NULL, true, false), FAULT_SETTINGS);
+	ck_assert_int_eq(trouble_setup(STAGE_CONNECT, NULL, false, false), FAULT_PASSING);
 	reply_unref(&wrong);
 	reply_unref(&busy);
 }
