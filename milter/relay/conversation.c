@@ -182,14 +182,22 @@ static void on_data_reply(struct connection *c, struct transaction *t, const str
 		finish(c, t, t->withdrawn ? END_WITHDRAWN : END_REPLIED);
 		return;
 	}
-	if (!t->withdrawn && transaction_accepted(t) > 0) {
+	usec_t left = t->message->deadline - clock_now();
+	bool wanted = !t->withdrawn && transaction_accepted(t) > 0;
+	bool late = wanted && left < t->message->conf->reply_reserve;
+	if (wanted && !late) {
 		pipeline_queue(&c->pipeline, COMMAND_BODY, t, 0, NULL);
 		return;
 	}
+	if (late) /* the reply to the body might not come in time: that would leave it in doubt */
+		t->local =
+			reply_local(LOCAL_NO_TIME, 451, "4.3.2",
+				    "relay %s asked for the message %lld s before the deadline, within reply-reserve",
+				    c->relay->name, (long long)(left / USEC_PER_SEC));
 	/* An open DATA is ended by closing the connection, never by a dot. */
-	finish(c, t, t->withdrawn ? END_WITHDRAWN : END_REPLIED);
-	connection_doom(
-		c, reply_local(LOCAL_CONNECTION, 451, "4.4.2", "%s: closed, DATA was open for no recipient", c->host));
+	finish(c, t, late ? END_CANCELLED : t->withdrawn ? END_WITHDRAWN : END_REPLIED);
+	connection_doom(c, reply_local(LOCAL_CONNECTION, 451, "4.4.2", "%s: closed, DATA was open for %s", c->host,
+				       late ? "a message that has no time left" : "no recipient"));
 }
 
 /* Command by command (lockstep, plain) a transaction may end before its DATA. */
