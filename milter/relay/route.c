@@ -56,11 +56,12 @@ static void add_pool(struct router *router, const struct relay_conf *relay, bool
 	struct pool *pool = pool_create(relay, account, &callbacks);
 	const struct capabilities *caps = announced_get(router->announced, relay->name);
 	pool->recipients_announced = caps ? caps->rcpt_max : 0;
-	LIST_EACH (node, next, &router->base.pools) { /* what was last told or ordered of it stands */
+	LIST_EACH (node, next, &router->base.pools) { /* what was last told or ordered of it stands, and its rate */
 		struct pool *before = pool_of(node);
 		if (strcmp(before->relay->name, relay->name) != 0)
 			continue;
 		pool->told_down = before->told_down;
+		pool->rate.next = before->rate.next;
 		pool->hold = before->hold & (HOLD_PAUSED | HOLD_DRAINED);
 	}
 	list_append(&router->base.pools, &pool->node);
