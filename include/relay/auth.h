@@ -33,4 +33,10 @@ bool auth_next(struct auth *auth, const char *challenge, char **line, char *erro
  */
 bool auth_accept(struct auth *auth) MUST_CHECK;
 
+/*
+ * Puts asterisks over whatever `text`, words of the relay, repeats of the exchange: responses and the token, or eight
+ * octets of them, and the password. There are servers that echo a line which they do not understand.
+ */
+void auth_blank(const struct auth *auth, char *text);
+
 #endif

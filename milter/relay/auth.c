@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include <assert.h>
+#include <ctype.h>
 #include <gsasl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 
 #define COMMAND_LIMIT 512    /* octets of a command line with CRLF (RFC 5321 §4.5.3.1.4); AUTH is one (RFC 4954 §4) */
 #define RESPONSE_LIMIT 12288 /* octets of a response line with CRLF (RFC 4954 §4) */
+#define ECHO_MIN 8           /* so many octets of a secret in a row, found in what the relay says, are no chance */
+#define WORD_MIN 4           /* a shorter one may stand there by chance */
 #define ITERATIONS_MAX 20000 /* of SCRAM's PBKDF2: 50 ms on the loop's thread, which all mail waits for */
 
 /* Octets that may be a secret. */
@@ -37,7 +40,8 @@ struct auth {
 	struct octets held; /* an initial response too long for the command's line */
 	Gsasl *library;
 	Gsasl_session *session;
-	bool proved; /* the relay has shown that it knows the password */
+	struct octets said; /* every response made so far in base64, each with a NUL behind it */
+	bool proved;        /* the relay has shown that it knows the password */
 };
 
 /* Makes the next response to a decoded challenge. False with a sentence. */
@@ -87,6 +91,17 @@ static struct octets encode(const struct octets *raw)
 	if (raw->length == 0 || gsasl_base64_to(raw->data, raw->length, &text, &length) != GSASL_OK)
 		return octets_of("");
 	return octets_adopt(text, length);
+}
+
+/* Keeps a response in mind, in case the relay echoes it. */
+static void remember(struct auth *auth, const struct octets *text)
+{
+	struct octets all = {mem_alloc(auth->said.length + text->length + 1), auth->said.length + text->length + 1};
+	if (auth->said.length > 0)
+		memcpy(all.data, auth->said.data, auth->said.length);
+	memcpy(all.data + auth->said.length, text->data, text->length);
+	octets_free(&auth->said);
+	auth->said = all;
 }
 
 static bool decode(const char *text, struct octets *raw)
@@ -366,6 +381,7 @@ void auth_free(struct auth *auth)
 	if (auth->library != NULL)
 		gsasl_done(auth->library);
 	octets_free(&auth->held);
+	octets_free(&auth->said);
 	mem_free_secret(auth->password);
 	mem_free_secret(auth->token);
 	free(auth->username);
@@ -392,6 +408,7 @@ static bool begin(struct auth *auth, char **line, char *error, size_t error_size
 	auth->answered++;
 	struct octets text = encode(&raw);
 	octets_free(&raw);
+	remember(auth, &text);
 	if (strlen("AUTH ") + strlen(name) + 1 + text.length + 2 > COMMAND_LIMIT) {
 		*line = mem_printf("AUTH %s", name);
 		auth->held = text;
@@ -417,6 +434,7 @@ static bool respond(struct auth *auth, const char *challenge, struct octets *tex
 	if (good) {
 		auth->answered++;
 		*text = encode(&raw);
+		remember(auth, text);
 	}
 	octets_free(&in);
 	octets_free(&raw);
@@ -441,4 +459,44 @@ bool auth_next(struct auth *auth, const char *challenge, char **line, char *erro
 bool auth_accept(struct auth *auth)
 {
 	return !auth->mechanism->proves || auth->proved;
+}
+
+/* ---- what is not to be repeated ---- */
+
+/* Octets at the beginning of `text` that stand somewhere in `secret`, in whatever case: some servers echo in theirs. */
+static size_t in_common(const char *text, const char *secret)
+{
+	size_t most = 0;
+	for (; *secret != '\0'; secret++) {
+		size_t n = 0;
+		while (text[n] != '\0' && tolower((unsigned char)text[n]) == tolower((unsigned char)secret[n]))
+			n++;
+		most = n > most ? n : most;
+	}
+	return most;
+}
+
+static void blank(char *text, const char *secret, size_t least)
+{
+	if (strlen(secret) < WORD_MIN)
+		return;
+	while (*text != '\0') {
+		size_t n = in_common(text, secret);
+		if (n >= least)
+			memset(text, '*', n);
+		text += n >= least ? n : 1;
+	}
+}
+
+void auth_blank(const struct auth *auth, char *text)
+{
+	size_t length;
+	for (size_t at = 0; at < auth->said.length; at += length + 1) {
+		length = strlen(auth->said.data + at);
+		blank(text, auth->said.data + at, length < ECHO_MIN ? length : ECHO_MIN);
+	}
+	if (auth->token != NULL)
+		blank(text, auth->token, ECHO_MIN);
+	if (auth->password != NULL)
+		blank(text, auth->password, strlen(auth->password));
 }

@@ -120,6 +120,8 @@ void dial_start_tls(struct connection *c); /* the plain socket becomes a TLS one
 void handshake_banner(struct connection *c); /* connected, and encrypted if TLS is implicit */
 void handshake_ehlo(struct connection *c);   /* before STARTTLS and, encrypted, after it */
 void handshake_reply(struct connection *c, enum command_kind kind, const struct reply *reply);
+/* reply_line(), without what it may repeat of an AUTH exchange that is under way. */
+const char *handshake_line(const struct connection *c, const struct reply *reply, char *out, size_t size);
 
 /* conversation.c: commands out, replies in */
 void connection_send(struct connection *c);    /* composes whatever may be written now */

@@ -348,7 +348,7 @@ static void on_reply(struct connection *c, struct reply *reply)
 {
 	struct command *command = pipeline_awaited(&c->pipeline);
 	char line[256];
-	reply_line(reply, line, sizeof(line));
+	handshake_line(c, reply, line, sizeof(line));
 	if (c->goodbye != NULL) {
 		on_reply_after_goodbye(c, command, reply);
 		return;

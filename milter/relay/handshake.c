@@ -96,11 +96,19 @@ static void on_auth(struct connection *c, const struct reply *reply)
 		fail_settings(c, "4.7.0", "did not prove that it knows the password (SCRAM): is it the right server?");
 }
 
+const char *handshake_line(const struct connection *c, const struct reply *reply, char *out, size_t size)
+{
+	reply_line(reply, out, size);
+	if (c->auth != NULL)
+		auth_blank(c->auth, out);
+	return out;
+}
+
 /* A 4xx or 5xx on the way to readiness. */
 static void setup_refused(struct connection *c, enum command_kind kind, const struct reply *reply)
 {
 	char line[512];
-	reply_line(reply, line, sizeof(line));
+	handshake_line(c, reply, line, sizeof(line));
 	if (kind == COMMAND_AUTH && c->token != NULL)
 		token_refused(c->token_source);
 	c->settings = trouble_setup(command_stage(kind), reply, false, c->token_kept) == FAULT_SETTINGS;

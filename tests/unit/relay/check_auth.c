@@ -438,6 +438,46 @@ START_TEST(a_forged_proof_is_not_accepted)
 }
 END_TEST
 
+static const struct {
+	const char *said, *left;
+} echoes[] = {
+	{"500 What is AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm?",
+	 "500 What is AUTH PLAIN ****************************?"},
+	{"500 auth plain ahrpbqb0yw5zdgfhznrhbnn0ywfm", "500 auth plain ****************************"},
+	{"501 AHRpbQB0YW5z...", "501 ************..."},
+	{"501 not right: B0YW5zdGFh", "501 not right: **********"},
+	{"535 tim/tanstaaftanstaaf: no", "535 tim/****************: no"},
+	{"535 5.7.8 Authentication failed", "535 5.7.8 Authentication failed"},
+	{"", ""},
+};
+
+START_TEST(an_echo_shows_no_password)
+{
+	char text[128];
+	offer(" PLAIN ");
+	struct auth *auth = must_create(NULL);
+	ck_assert_says(auth, NULL, "AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm");
+	snprintf(text, sizeof(text), "%s", echoes[_i].said);
+	auth_blank(auth, text);
+	ck_assert_str_eq(text, echoes[_i].left);
+	auth_free(auth);
+}
+END_TEST
+
+START_TEST(an_echo_shows_no_token)
+{
+	char text[128] = "535 ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg: expired; dXNlcj10aW0BYXV0";
+	offer(" XOAUTH2 ");
+	char *line = NULL;
+	struct auth *auth = must_create("ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg");
+	ck_assert(auth_next(auth, NULL, &line, error, sizeof(error)));
+	mem_free_secret(line);
+	auth_blank(auth, text);
+	ck_assert_str_eq(text, "535 *********************************************: expired; ****************");
+	auth_free(auth);
+}
+END_TEST
+
 Suite *auth_suite(void)
 {
 	Suite *suite = suite_create("auth");
@@ -457,6 +497,8 @@ Suite *auth_suite(void)
 	tcase_add_test(words, a_token_that_is_none_is_refused);
 	tcase_add_test(words, a_token_too_long_for_the_protocol_is_not_sent);
 	tcase_add_test(words, a_challenge_is_base64_or_nothing);
+	tcase_add_loop_test(words, an_echo_shows_no_password, 0, (int)(sizeof(echoes) / sizeof(echoes[0])));
+	tcase_add_test(words, an_echo_shows_no_token);
 	tcase_add_loop_test(server, a_real_server_accepts, 0, 3);
 	tcase_add_loop_test(server, a_real_server_refuses_another_password, 0, 3);
 	tcase_add_test(server, work_without_end_is_refused);
