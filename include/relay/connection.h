@@ -57,7 +57,7 @@ struct connection_settings {
 	socklen_t known_length;        /* 0: none */
 	enum pipeline_mode mode;       /* at most */
 	unsigned depth;                /* to begin with, in MODE_DEEP */
-	struct reply *mark;            /* what RSET is answered with; a reference is taken; NULL: not known */
+	struct reply *mark;            /* what another answered RSET with; a reference is taken; NULL: not known */
 };
 
 struct connection *connection_create(const struct connection_settings *settings);

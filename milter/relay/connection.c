@@ -434,7 +434,7 @@ bool connection_has_room(const struct connection *c)
 		return pipeline_quiet(&c->pipeline);
 	if (c->state != CONNECTION_BUSY || c->pipeline.mode < MODE_OVERLAP || c->writing != NULL)
 		return false;
-	if (c->pipeline.mode == MODE_DEEP && c->mark != NULL)
+	if (c->pipeline.mode == MODE_DEEP && c->mark_sure)
 		return has_room_deep(c);
 	/* Behind one body that is as good as written, and nothing else. */
 	const struct command *last = pipeline_awaited(&c->pipeline);
@@ -458,9 +458,9 @@ void connection_take(struct connection *c, struct transaction *t)
 	c->uses++;
 	connection_set_state(c, CONNECTION_BUSY);
 	bool deep = c->pipeline.mode == MODE_DEEP && !t->plain;
-	t->chunked = deep && c->mark != NULL;
+	t->chunked = deep && c->mark_sure;
 	t->blind = t->chunked && spool_size(t->message->body) <= BLIND_MAX;
-	if (c->dirty || (deep && c->mark == NULL)) /* the first reply to it is the mark */
+	if (c->dirty || (deep && !c->mark_sure)) /* to see what it is answered with */
 		pipeline_queue(&c->pipeline, COMMAND_RSET, t, 0, NULL);
 	c->dirty = false;
 	pipeline_queue(&c->pipeline, COMMAND_MAIL, t, 0, NULL);

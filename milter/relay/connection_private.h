@@ -17,6 +17,7 @@
 
 #define READ_MAX ((size_t)64 * 1024)         /* octets of replies read and not yet understood */
 #define BODY_QUEUED_MAX ((size_t)256 * 1024) /* octets of a body queued and not yet written */
+#define MARK_CHANGES_MAX 3                   /* a relay that answers RSET differently each time has no mark */
 #define BLIND_MAX ((size_t)256 * 1024)       /* larger bodies go by BDAT only when their recipients were answered */
 #define BURDEN_MAX ((size_t)1024 * 1024)     /* octets of messages in flight behind which no other goes */
 
@@ -70,8 +71,10 @@ struct connection {
 	unsigned finished;             /* of those, given back after an exchange to the end */
 	enum transaction_end last_end; /* of the last one given back; of no meaning before */
 	struct depth depth;
-	struct reply *mark; /* the reply to RSET in peace; MODE_DEEP knows by it that replies have not slipped */
-	bool dirty;         /* the relay may have a transaction open: RSET before the next */
+	struct reply *mark; /* the reply to RSET; MODE_DEEP knows by it that replies have not slipped */
+	bool mark_sure;     /* it was the same twice, here or the first time on another connection */
+	unsigned mark_changes;
+	bool dirty; /* the relay may have a transaction open: RSET before the next */
 	bool retiring;
 
 	/* how it ended */

@@ -217,10 +217,16 @@ static bool same_reply(const struct reply *a, const struct reply *b)
 
 static void on_rset_reply(struct connection *c, struct reply *reply)
 {
-	if (reply->code != 250)
+	if (reply->code != 250) {
 		connection_doom_lost(c, "refused RSET");
-	else if (c->mark == NULL)
-		c->mark = reply_ref(reply);
+		return;
+	}
+	c->mark_sure = c->mark != NULL && same_reply(reply, c->mark);
+	if (c->mark_sure)
+		return;
+	c->mark_changes += c->mark != NULL;
+	reply_unref(&c->mark);
+	c->mark = reply_ref(reply);
 }
 
 /*
@@ -267,7 +273,7 @@ static void on_transaction_reply(struct connection *c, const struct command *com
 		break;
 	default:
 		t->final_reply = reply_ref(reply);
-		t->unfit_deep = c->mark != NULL && same_reply(reply, c->mark);
+		t->unfit_deep = (c->mark != NULL && same_reply(reply, c->mark)) || c->mark_changes >= MARK_CHANGES_MAX;
 		finish(c, t, END_REPLIED);
 		break;
 	}

@@ -413,8 +413,10 @@ static void simplify(struct pool *pool, enum pipeline_mode mode, const char *why
 /* How the next connections begin in MODE_DEEP. */
 static void learn_depth(struct pool *pool, const struct connection *c, const struct transaction *t)
 {
-	pool->depth = t->chunked ? connection_depth(c) : 1;
-	if (pool->mark == NULL && connection_mark(c) != NULL)
+	if (t->chunked)
+		pool->depth = connection_depth(c);
+	reply_unref(&pool->mark);
+	if (connection_mark(c) != NULL)
 		pool->mark = reply_ref(connection_mark(c));
 }
 
@@ -422,9 +424,10 @@ static void learn_depth(struct pool *pool, const struct connection *c, const str
 static void learn_mode(struct pool *pool, const struct transaction *t, enum transaction_end end)
 {
 	if (t->unfit_deep) {
+		pool->depth = 1;
 		reply_unref(&pool->mark);
 		simplify(pool, MODE_OVERLAP,
-			 t->last_trouble ? t->last_trouble->text : "its reply to RSET is as to mail");
+			 t->last_trouble ? t->last_trouble->text : "its reply to RSET tells nothing");
 	}
 	bool in_body = end == END_CONFUSED && t->final_reply != NULL; /* says nothing about its group */
 	if (!t->pipelined || in_body || (end != END_CONFUSED && end != END_REPLIED && !t->unheard))
