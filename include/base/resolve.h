@@ -1,5 +1,5 @@
 /*
- * Name to addresses, off the loop. Called by the pool before a connection is opened; never blocks, numeric addresses
+ * Name to addresses, off the loop. Called by relay/dial for a connection; never blocks, numeric addresses
  * are answered without a thread. Those who ask for the same host and port while it is looked up share one look-up.
  */
 #ifndef BASE_RESOLVE_H

@@ -17,7 +17,7 @@
 enum connection_state {
 	CONNECTION_TOKEN = 0,  /* opening: an access token is fetched; no socket yet, but the slot is taken */
 	CONNECTION_RESOLVING,  /* opening: its host's addresses are looked up */
-	CONNECTION_CONNECTING, /* opening: TCP handshake */
+	CONNECTION_CONNECTING, /* opening: TCP handshake; or one timed out, its slot lingers before the next address */
 	CONNECTION_BANNER,     /* opening: waits for 220 */
 	CONNECTION_EHLO,       /* opening: waits for the reply to EHLO, before or after TLS */
 	CONNECTION_STARTTLS,   /* opening: waits for the reply to STARTTLS */
@@ -95,12 +95,12 @@ unsigned connection_uses(const struct connection *c);
 socklen_t connection_address(const struct connection *c, struct sockaddr_storage *out); /* once connected */
 const char *connection_host(const struct connection *c); /* "name[address]:port", "-" before that is known */
 usec_t connection_created(const struct connection *c);
-usec_t connection_ready_at(const struct connection *c);      /* -1 before */
-bool connection_last_use(const struct connection *c);        /* the next transaction would be its last one */
-bool connection_life_over(const struct connection *c);       /* max-messages, max-age, or told to retire */
-usec_t connection_reply_awaited(const struct connection *c); /* since a body was complete; 0: none is */
-size_t connection_load(const struct connection *c);          /* octets queued and not yet written */
-size_t connection_burden(const struct connection *c);        /* octets of the messages in flight, and some for each */
+usec_t connection_ready_at(const struct connection *c);   /* -1 before */
+bool connection_last_use(const struct connection *c);     /* the next transaction would be its last one */
+bool connection_life_over(const struct connection *c);    /* max-messages, max-age, or told to retire */
+usec_t connection_reply_wait(const struct connection *c); /* for the reply to a complete body, so far; 0: none is due */
+size_t connection_load(const struct connection *c);       /* octets queued and not yet written */
+size_t connection_burden(const struct connection *c);     /* octets of the messages in flight, and some for each */
 size_t connection_in_flight(const struct connection *c);
 unsigned connection_depth(const struct connection *c);
 struct reply *connection_mark(const struct connection *c); /* borrowed; NULL: not known */

@@ -17,7 +17,8 @@
 struct pool_owner {
 	void (*back)(struct transaction *t, enum transaction_end end); /* t->pool is still set */
 	void (*announced)(struct pool *pool, const struct capabilities *caps);
-	void (*empty)(struct pool *pool); /* retired and nothing is left in it: the router frees it */
+	/* Retired or stopped, and nothing is left in it; perhaps not for the first time. The router frees a retired one. */
+	void (*empty)(struct pool *pool);
 };
 
 /* Bits: why nothing new is begun in a pool. */
@@ -25,7 +26,7 @@ enum pool_hold {
 	HOLD_PAUSED = 1 << 0,  /* ctl pause */
 	HOLD_DRAINED = 1 << 1, /* ctl drain: paused, and connections are closed as they become free */
 	HOLD_STOPPED = 1 << 2, /* the daemon ends */
-	HOLD_RETIRED = 1 << 3  /* its relay is no longer configured */
+	HOLD_RETIRED = 1 << 3  /* its relay is no longer configured, or another pool has taken its place */
 };
 
 struct pool {

@@ -1,6 +1,6 @@
 /*
  * OAuth 2 access tokens for XOAUTH2 and OAUTHBEARER, from a file or a command's output, kept until shortly before they
- * expire. Called by the pool before it opens a connection; reading happens off the loop; never logs a token.
+ * expire. Made by the pool, asked by a connection before it dials; reading happens off the loop; never logs a token.
  *
  * The text is the bare token, or the JSON of RFC 6749 §5.1 with access_token and expires_in (seconds) or, as some
  * helpers write, expires_at (Unix time). A bare token that is a JWT expires by its own "exp"; another one is read

@@ -1,6 +1,6 @@
 /*
  * A transaction (RFC 5321 §3.3): MAIL, RCPT, DATA, body and end of data of one message at one relay, for some of its
- * recipients. Made by the router, kept by a pool, carried by a connection, which gives it back exactly once for every
+ * recipients. Made by a delivery, kept by a pool, carried by a connection, which gives it back exactly once for every
  * time that it took it. It holds its message and remembers what the relay said.
  */
 #ifndef RELAY_TRANSACTION_H
@@ -24,11 +24,11 @@ extern const char *const transaction_end_names[];
 
 struct transaction {
 	struct list node;              /* on a pool's waiting list or among a connection's transactions */
-	struct list sibling;           /* among the transactions of its message, for the router */
+	struct list sibling;           /* among the transactions of its message, for the delivery */
 	struct message *message;       /* held */
 	struct recipient **recipients; /* borrowed from the message */
 	size_t recipient_count;
-	void *delivery;                /* the router's record of the message, borrowed */
+	void *delivery;                /* that made it, borrowed */
 	struct pool *pool;             /* where it waits or runs, or was last; NULL before the first */
 	struct connection *connection; /* that carries it; NULL while it waits */
 	size_t relay_index;            /* which relay of the route it is at */

@@ -1,6 +1,6 @@
 /*
  * Every disposition of trouble stands here: what a failure does to the message, the recipient, the connection and the
- * relay. Called by connection (what is this reply worth?), pool (what of the relay?) and router (what of the message?).
+ * relay. Called by connection (what is this reply worth?), pool (what of the relay?) and delivery (what of the message?).
  * Decides only; never acts.
  */
 #ifndef RELAY_TROUBLE_H

@@ -1,5 +1,5 @@
 /*
- * getaddrinfo(3) off the loop. Called by the pool. Who asks for a name that is being looked up shares that look-up; one
+ * getaddrinfo(3) off the loop. Called by relay/dial. Who asks for a name that is being looked up shares that look-up; one
  * that nobody waits for any more is not begun, or goes on in its thread until it is asked for again. No cache:
  * connections are long-lived, and the system's resolver has one.
  */

@@ -583,7 +583,7 @@ usec_t connection_ready_at(const struct connection *c)
 	return c->ready_at;
 }
 
-usec_t connection_reply_awaited(const struct connection *c)
+usec_t connection_reply_wait(const struct connection *c)
 {
 	const struct command *awaited = pipeline_awaited(&c->pipeline);
 	bool body = awaited != NULL && awaited->kind == COMMAND_BODY && awaited->end != UINT64_MAX;

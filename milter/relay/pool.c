@@ -354,7 +354,7 @@ static void on_settled(void *arg)
 	pool_dispatch_soon(pool);
 }
 
-/* Set up, and closed by the relay before it was given anything: for those who wait that is no better than no greeting. */
+/* Set up, and closed by the relay before it was given anything: no better than no greeting. */
 static bool dropped(const struct connection *c, const char *why)
 {
 	return why != NULL && connection_uses(c) == 0 && !connection_life_over(c) &&
@@ -517,7 +517,7 @@ static void give(struct pool *pool, struct connection *c, struct transaction *t)
 /* The reply to the body before takes its time, and a connection of one's own can be had. */
 static bool another_is_better(const struct pool *pool, const struct connection *c)
 {
-	return connection_reply_awaited(c) >= OVERLAP_PATIENCE &&
+	return connection_reply_wait(c) >= OVERLAP_PATIENCE &&
 	       (!list_empty(&pool->opening) || (may_open(pool) && account_may_open(pool->account)));
 }
 

@@ -1,5 +1,5 @@
 /*
- * Transactions: their life, and what can be read from their replies. Called by router, pool and connection.
+ * Transactions: their life, and what can be read from their replies. Called by delivery, pool, connection and trouble.
  * Never writes to a socket, never settles a recipient.
  */
 #include "relay/transaction.h"

@@ -1,5 +1,5 @@
 /*
- * Every disposition of trouble: failure in, decision out. Called by connection, pool and router; never acts.
+ * Every disposition of trouble: failure in, decision out. Called by connection, pool and delivery; never acts.
  */
 #include "relay/trouble.h"
 

@@ -1,6 +1,6 @@
 /*
- * Commands: what the MTA says at LMTP is taken apart, what relays are told is written. Called by ingest/session and
- * relay/transaction. As tolerant as Postfix where that is harmless; never passes on what two servers read differently.
+ * Commands: what the MTA says at LMTP is taken apart, what relays are told is written. Called by ingest/dialogue and
+ * relay/conversation. As tolerant as Postfix where that is harmless; never passes on what two servers read differently.
  */
 #include <config.h>
 

@@ -1,5 +1,5 @@
 /*
- * The end of data and dot-stuffing, both ways. Called by ingest/session (decoder) and relay/connection (encoder).
+ * The end of data and dot-stuffing, both ways. Called by ingest/message (decoder) and relay/conversation (encoder).
  * Never keeps octets: what it gets it hands on at once, so that its memory is its state alone.
  */
 #include <config.h>
