@@ -175,6 +175,18 @@ static void finish(struct connection *c, struct transaction *t, enum transaction
 		connection_set_state(c, CONNECTION_IDLE);
 }
 
+/* The body may go now, but its reply might not come in time: that would leave it in doubt. */
+static bool out_of_time(const struct connection *c, struct transaction *t)
+{
+	usec_t left = t->message->deadline - clock_now();
+	if (left >= t->message->conf->reply_reserve)
+		return false;
+	t->local = reply_local(LOCAL_NO_TIME, 451, "4.3.2",
+			       "relay %s asked for the message %lld s before the deadline, within reply-reserve",
+			       c->relay->name, (long long)(left / USEC_PER_SEC));
+	return true;
+}
+
 static void on_data_reply(struct connection *c, struct transaction *t, const struct reply *reply)
 {
 	if (reply->code != 354) {
@@ -182,32 +194,30 @@ static void on_data_reply(struct connection *c, struct transaction *t, const str
 		finish(c, t, t->withdrawn ? END_WITHDRAWN : END_REPLIED);
 		return;
 	}
-	usec_t left = t->message->deadline - clock_now();
 	bool wanted = !t->withdrawn && transaction_accepted(t) > 0;
-	bool late = wanted && left < t->message->conf->reply_reserve;
+	bool late = wanted && out_of_time(c, t);
 	if (wanted && !late) {
 		pipeline_queue(&c->pipeline, COMMAND_BODY, t, 0, NULL);
 		return;
 	}
-	if (late) /* the reply to the body might not come in time: that would leave it in doubt */
-		t->local =
-			reply_local(LOCAL_NO_TIME, 451, "4.3.2",
-				    "relay %s asked for the message %lld s before the deadline, within reply-reserve",
-				    c->relay->name, (long long)(left / USEC_PER_SEC));
 	/* An open DATA is ended by closing the connection, never by a dot. */
 	finish(c, t, late ? END_CANCELLED : t->withdrawn ? END_WITHDRAWN : END_REPLIED);
 	connection_doom(c, reply_local(LOCAL_CONNECTION, 451, "4.4.2", "%s: closed, DATA was open for %s", c->host,
 				       late ? "a message that has no time left" : "no recipient"));
 }
 
-/* Command by command (lockstep, plain) a transaction may end before its DATA. */
+/* Command by command (lockstep, plain), or before a large BDAT, a transaction may end before its body. */
 static void end_early(struct connection *c, struct transaction *t)
 {
 	struct command *awaited = pipeline_awaited(&c->pipeline);
-	if (awaited != NULL || !(t->withdrawn || transaction_pointless(t)))
+	if (awaited != NULL)
+		return;
+	bool over = t->withdrawn || transaction_pointless(t);
+	bool late = !over && t->chunked && out_of_time(c, t);
+	if (!over && !late)
 		return;
 	c->dirty = reply_status_of(t->mail_reply) == STATUS_SENT;
-	finish(c, t, t->withdrawn ? END_WITHDRAWN : END_REPLIED);
+	finish(c, t, late ? END_CANCELLED : t->withdrawn ? END_WITHDRAWN : END_REPLIED);
 }
 
 static bool same_reply(const struct reply *a, const struct reply *b)
