@@ -8,9 +8,10 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../integration"))
-from lib import build, daemon, front, rate, sandbox  # noqa: E402
+from lib import build, front, rate, sandbox  # noqa: E402
 from lib.link import Link  # noqa: E402
 from lib.relay import RelayPostfix  # noqa: E402
+from lib.senders import Alone, Pooled  # noqa: E402
 
 WARM_UP = 20
 
@@ -26,32 +27,15 @@ def show(label, count):
 
 
 def measure(relay, sender, count, label):
-    """{seconds, rate, connections} of a front that runs."""
+    """{label, seconds, rate, connections} of a sender."""
     opened = relay.connections()[0]
+    sender.start(relay)
     rate.seconds_for(relay, WARM_UP)
-    sender.drain(30, flush=False)
+    sender.front.drain(30, flush=False)
     seconds = rate.seconds_for(relay, count, show(label, count))
-    sender.drain(60, flush=False)
+    sender.front.drain(60, flush=False)
+    sender.end()
     return {"label": label, "seconds": seconds, "rate": count / seconds, "connections": relay.connections()[0] - opened}
-
-
-def by_postfix(relay, count):
-    sender = front.tuned(relay).start()
-    result = measure(relay, sender, count, "tuned Postfix alone")
-    sender.remove()
-    return result
-
-
-def by_relaypool(relay, count):
-    """Default settings: ten connections; all that is told are the relay's name, account and certificate."""
-    sender = front.pooled()
-    pool = daemon.Relaypoold(sender, daemon.relay_section("far", relay))
-    pool.start()
-    sender.start()
-    result = measure(relay, sender, count, "Postfix with relaypool")
-    sender.stop()
-    pool.stop()
-    return result, pool.log()
 
 
 def choose_lines(log):
@@ -81,9 +65,10 @@ def main():
     print("Starting a relay (Postfix smtpd) behind a long link…", flush=True)
     link = Link(options.rtt)
     relay = RelayPostfix(link).start()
-    alone = by_postfix(relay, options.messages)
-    pooled, log = by_relaypool(relay, options.messages)
-    report(alone, pooled, log, options)
+    alone = measure(relay, Alone(front.tuned), options.messages, "tuned Postfix alone")
+    pool = Pooled()
+    pooled = measure(relay, pool, options.messages, "Postfix with relaypool")
+    report(alone, pooled, pool.daemon.log(), options)
 
 
 if __name__ == "__main__":
