@@ -4,17 +4,17 @@ import time
 
 from lib import message, scene, settings, verify
 
-KILLS, CAP = 10, 10
+CAP, DEPTH = 10, 8
 
 
-def test_kill_nine_ten_times_during_a_thousand_messages():
-    front, daemon, relay, store = scene.with_store({"max_connections": CAP})
-    count = settings.scaled(1000)
+def kill_during(count, kills, in_flight, **relay_keys):
+    """`in_flight`: messages that may be at the relay without a verdict at once."""
+    front, daemon, relay, store = scene.with_store({"max_connections": CAP, **relay_keys})
     messages = [message.Message(number, recipients=(f"r{number}@far.example",), size=4096) for number in range(count)]
     injection = threading.Thread(target=scene.inject, args=(messages, 2))
     injection.start()
-    for kill in range(KILLS):
-        goal = count * (kill + 1) // (KILLS + 2)
+    for kill in range(kills):
+        goal = count * (kill + 1) // (kills + 2)
         settings.wait_until(lambda goal=goal: relay.accepted() >= goal, 60, f"{goal} messages at the relay")
         daemon.kill()
         time.sleep(0.1)
@@ -24,6 +24,14 @@ def test_kill_nine_ten_times_during_a_thousand_messages():
     missing, strange, doubled = verify.differences(store, messages)
     assert not missing and not strange, (missing, strange)
     copies = sum(count - 1 for count in doubled.values())
-    assert copies <= KILLS * CAP, f"{copies} copies, at most {KILLS * CAP} were in flight"
+    assert copies <= kills * in_flight, f"{copies} copies, at most {kills * in_flight} were in flight"
     assert relay.connections()[1] <= CAP, relay.connections()
     scene.equal(scene.statuses(front)["bounced"], 0, "bounced")
+
+
+def test_kill_nine_ten_times_during_a_thousand_messages():
+    kill_during(settings.scaled(1000), 10, CAP)
+
+
+def test_kill_nine_amid_deep_streams():
+    kill_during(settings.scaled(400), 4, CAP * DEPTH, streaming="deep", max_depth=DEPTH)

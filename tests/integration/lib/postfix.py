@@ -96,6 +96,11 @@ class Postfix:
             self._postfix("stop")
             self.running = False
 
+    def abort(self):
+        """Ends all its processes at once, whatever they are at."""
+        self._postfix("abort")
+        self.running = False
+
     def remove(self):
         """Stops it and makes room for another of the same name."""
         self.stop()
