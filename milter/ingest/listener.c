@@ -122,14 +122,22 @@ static void on_connection(evutil_socket_t fd, short what, void *arg)
 
 /* ---- sockets ---- */
 
+/* Nobody removed or replaced the file of a unix socket. */
+static bool file_stands(const struct listening_socket *sock)
+{
+	struct stat now;
+
+	return sock->endpoint.kind != ENDPOINT_UNIX ||
+	       (stat(sock->endpoint.path, &now) == 0 && now.st_dev == sock->file.st_dev &&
+		now.st_ino == sock->file.st_ino);
+}
+
 static void socket_close(struct listening_socket *sock)
 {
 	char name[NET_NAME_SIZE];
-	struct stat now;
 
 	log_notice("closed: endpoint=%s", endpoint_format(&sock->endpoint, name));
-	if (sock->endpoint.kind == ENDPOINT_UNIX && stat(sock->endpoint.path, &now) == 0 &&
-	    now.st_dev == sock->file.st_dev && now.st_ino == sock->file.st_ino && unlink(sock->endpoint.path) == -1)
+	if (sock->endpoint.kind == ENDPOINT_UNIX && file_stands(sock) && unlink(sock->endpoint.path) == -1)
 		log_warning("%s: cannot remove the socket: %s", sock->endpoint.path, strerror(errno));
 	list_remove(&sock->node);
 	event_free(sock->event);
@@ -193,7 +201,7 @@ static bool want(struct listener *listener, struct list *fresh, const struct con
 
 	LIST_EACH (node, next, &listener->sockets) {
 		struct listening_socket *sock = LIST_ENTRY_OF(node, struct listening_socket, node);
-		if (sock->protocol == protocol && endpoint_equal(&sock->endpoint, endpoint)) {
+		if (sock->protocol == protocol && endpoint_equal(&sock->endpoint, endpoint) && file_stands(sock)) {
 			sock->wanted = true;
 			return true;
 		}

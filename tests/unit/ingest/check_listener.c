@@ -214,6 +214,17 @@ START_TEST(a_reload_that_fails_changes_nothing)
 }
 END_TEST
 
+START_TEST(reload_makes_a_socket_anew_whose_file_was_removed)
+{
+	listen_by(unix_conf("a.sock", NULL, ""));
+	ck_assert_int_eq(unlink(path_of("a.sock")), 0);
+	reload_by(unix_conf("a.sock", NULL, ""));
+	int a = dial_unix("a.sock");
+	mta_expect(a, LMTP_GREETING);
+	close(a);
+}
+END_TEST
+
 START_TEST(reload_changes_the_mode_of_a_socket_that_stays)
 {
 	struct stat status;
@@ -579,6 +590,7 @@ Suite *listener_suite(void)
 	tcase_add_test(tcase, one_endpoint_that_cannot_be_had_undoes_all);
 	tcase_add_test(tcase, reload_opens_and_closes_and_keeps_sessions);
 	tcase_add_test(tcase, a_reload_that_fails_changes_nothing);
+	tcase_add_test(tcase, reload_makes_a_socket_anew_whose_file_was_removed);
 	tcase_add_test(tcase, reload_changes_the_mode_of_a_socket_that_stays);
 	tcase_add_test(tcase, a_socket_gets_the_group_that_is_set);
 	tcase_add_test(tcase, stop_closes_and_removes_sockets);
