@@ -8,10 +8,9 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../integration"))
-from lib import build, front, rate, sandbox  # noqa: E402
+from lib import build, front, sandbox, senders  # noqa: E402
 from lib.link import Link  # noqa: E402
 from lib.relay import RelayPostfix  # noqa: E402
-from lib.senders import Alone, Pooled  # noqa: E402
 
 WARM_UP = 20
 
@@ -29,12 +28,7 @@ def show(label, count):
 def measure(relay, sender, count, label):
     """{label, seconds, rate, connections} of a sender."""
     opened = relay.connections()[0]
-    sender.start(relay)
-    rate.seconds_for(relay, WARM_UP)
-    sender.front.drain(30, flush=False)
-    seconds = rate.seconds_for(relay, count, show(label, count))
-    sender.front.drain(60, flush=False)
-    sender.end()
+    seconds = senders.seconds_for(sender, relay, count, WARM_UP, progress=show(label, count))
     return {"label": label, "seconds": seconds, "rate": count / seconds, "connections": relay.connections()[0] - opened}
 
 
@@ -65,8 +59,8 @@ def main():
     print("Starting a relay (Postfix smtpd) behind a long link…", flush=True)
     link = Link(options.rtt)
     relay = RelayPostfix(link).start()
-    alone = measure(relay, Alone(front.tuned), options.messages, "tuned Postfix alone")
-    pool = Pooled()
+    alone = measure(relay, senders.Alone(front.tuned), options.messages, "tuned Postfix alone")
+    pool = senders.Pooled()
     pooled = measure(relay, pool, options.messages, "Postfix with relaypool")
     report(alone, pooled, pool.daemon.log(), options)
 

@@ -11,7 +11,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../integration"))
-from lib import build, front, rate, sandbox  # noqa: E402
+from lib import build, front, sandbox, senders  # noqa: E402
 from lib.link import Link  # noqa: E402
 from lib.relay import RelayPostfix  # noqa: E402
 from lib.senders import Alone, Pooled  # noqa: E402
@@ -33,13 +33,8 @@ SENDERS = {
 def measure(name, relay, options):
     """Messages a second."""
     sender = SENDERS[name][1]()
-    sender.start(relay, options.connections)
-    rate.seconds_for(relay, WARM_UP)
-    sender.front.drain(30, flush=False)
-    seconds = rate.seconds_for(relay, options.messages, limit=LIMIT)
-    sender.front.drain(60, flush=False)
-    sender.end()
-    return options.messages / seconds
+    return options.messages / senders.seconds_for(sender, relay, options.messages, WARM_UP, options.connections,
+                                                  limit=LIMIT)
 
 
 def at_distance(rtt, options):

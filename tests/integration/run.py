@@ -93,6 +93,9 @@ def main():
             print(f"{'ok  ' if good else 'FAIL'} {name} ({seconds:.1f} s)", flush=True)
             if not good or options.keep:
                 print(output, flush=True)
+            else:
+                print("".join(f"     {line}\n" for line in output.splitlines() if line.startswith("= ")), end="",
+                      flush=True)
     print(f"{passed} passed, {len(chosen) - passed} failed")
     sys.exit(passed != len(chosen) or not chosen)
 

@@ -43,6 +43,7 @@ def expect_exact(store, messages, **options):
 def expect_within_caps(relay, most_sockets):
     total, most = relay.connections()
     assert most <= CAP and most_sockets <= CAP, f"{most} by the relay's log, {most_sockets} by its kernel"
+    settings.figure(f"{relay.accepted()} transactions over {total} connections, at most {max(most, most_sockets)} at once")
     bound = math.ceil(relay.accepted() / MAX_MESSAGES) + CAP
     assert total <= bound, f"{total} connections for {relay.accepted()} transactions, at most {bound} allowed"
 

@@ -32,6 +32,7 @@ def test_stopped_daemon_queues_and_mail_leaves_at_its_return():
     begin = time.monotonic()
     settings.wait_until(lambda: not verify.differences(store, messages)[0], 20, "the mail to leave")
     took = time.monotonic() - begin
+    settings.figure(f"the mail left {took:.1f} s after relaypoold was back")
     assert took <= 5 * settings.PATIENCE, f"the mail left {took:.1f} s after relaypoold was back"
     scene.equal(verify.differences(store, messages), (set(), set(), {}), "missing, strange, doubled")
 

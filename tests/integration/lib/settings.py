@@ -20,6 +20,11 @@ def scaled(count):
     return max(10, int(count * float(os.environ.get("RELAYPOOL_SCALE", "1"))))
 
 
+def figure(text):
+    """Something measured on the way: shown beside the test's result, also when it passes."""
+    print(f"= {text}")
+
+
 def wait_until(condition, seconds, what):
     """Returns the first true value of condition(); an error that names `what` after the limit."""
     end = time.monotonic() + seconds * PATIENCE

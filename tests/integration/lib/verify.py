@@ -6,6 +6,13 @@ def expected_copies(messages):
     return {(message.id, address): 1 for message in messages for address, _ in message.recipients}
 
 
+def copies(store, messages):
+    """How many arrived besides the first of each; none may be missing or strange."""
+    missing, strange, doubled = differences(store, messages)
+    assert not missing and not strange, (missing, strange)
+    return sum(count - 1 for count in doubled.values())
+
+
 def differences(store, messages):
     """({what is missing}, {what came that never was sent}, {what came more than once: how often})"""
     expected, arrived = expected_copies(messages), store.copies()
