@@ -25,7 +25,8 @@ SSL *tls_client_create(struct tls_context *context, const char *host) MUST_CHECK
 
 /*
  * Why the handshake failed, for an administrator: certificate expired, issuer unknown, name not in the certificate,
- * or OpenSSL's own words; the relay is not named. True if it was the certificate that was not trusted (as opposed to the network).
+ * or OpenSSL's own words; the relay is not named. True if it was the certificate that was not trusted (as opposed to
+ * the network).
  */
 bool tls_failure(SSL *ssl, char *text, size_t text_size);
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384, resumed" for debugging and ctl. Returns `out`. */

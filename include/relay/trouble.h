@@ -48,7 +48,7 @@ bool trouble_recipient_again(const struct transaction *transaction, size_t i);
 
 /* What a connection that could not be set up means for its relay. */
 enum setup_fault {
-	FAULT_PASSING = 0, /* network, a 4xx, nonsense, no token for now: back off, down after several in a row */
+	FAULT_PASSING = 0, /* network, a 4xx, nonsense, no token at present: back off, down after several in a row */
 	FAULT_SETTINGS     /* name, certificate, password, no TLS: down at once, only the administrator can help */
 };
 /*
