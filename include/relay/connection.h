@@ -104,7 +104,6 @@ size_t connection_burden(const struct connection *c);     /* octets of the messa
 size_t connection_in_flight(const struct connection *c);
 unsigned connection_depth(const struct connection *c);
 struct reply *connection_mark(const struct connection *c); /* borrowed; NULL: not known */
-enum pipeline_mode connection_mode(const struct connection *c);
 void connection_view(const struct connection *c, struct connection_view *view, char *tls, size_t tls_size);
 
 #endif

@@ -70,6 +70,10 @@ void pipeline_drop_unsent(struct pipeline *pipeline, const struct transaction *t
 
 bool pipeline_quiet(const struct pipeline *pipeline); /* nothing to send, nothing awaited */
 
+/* The richest way to talk, at most `mode`, to a relay that announced `caps`. */
+enum pipeline_mode pipeline_mode_for(enum pipeline_mode mode, const struct capabilities *caps);
+
+bool command_is_body(enum command_kind kind); /* a message itself, and with it its end: COMMAND_BODY, COMMAND_BDAT */
 /* The replies a command allows besides 4xx and 5xx (RFC 5321 §4.3.2, 4954 §4, 3207 §4). */
 bool command_allows(enum command_kind kind, int code);
 /* The stage in which its reply is awaited. */

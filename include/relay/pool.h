@@ -70,8 +70,7 @@ struct pool {
 	struct sockaddr_storage known;
 	socklen_t known_length;
 	enum pipeline_mode mode;
-	enum pipeline_mode announced_mode; /* the richest that it announced when it was last connected to */
-	usec_t mode_until;                 /* a simpler mode is kept until then; 0: not simplified */
+	usec_t mode_until; /* a simpler mode is kept until then; 0: not simplified */
 	unsigned confused_overlap, confused_group;
 	unsigned depth;     /* in MODE_DEEP: what the connection that was heard last has in flight at most */
 	struct reply *mark; /* what it answered RSET with; NULL: not known */

@@ -173,7 +173,7 @@ static const struct command *body_of(const struct connection *c, const struct tr
 {
 	for (const struct list *n = c->pipeline.awaiting.next; n != &c->pipeline.awaiting; n = n->next) {
 		const struct command *command = LIST_ENTRY_OF(n, struct command, node);
-		if ((command->kind == COMMAND_BODY || command->kind == COMMAND_BDAT) && command->transaction == t)
+		if (command_is_body(command->kind) && command->transaction == t)
 			return command;
 	}
 	return NULL;
@@ -617,11 +617,6 @@ struct reply *connection_mark(const struct connection *c)
 size_t connection_in_flight(const struct connection *c)
 {
 	return list_count(&c->transactions);
-}
-
-enum pipeline_mode connection_mode(const struct connection *c)
-{
-	return c->pipeline.mode;
 }
 
 void connection_view(const struct connection *c, struct connection_view *view, char *tls, size_t tls_size)

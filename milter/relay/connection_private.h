@@ -71,15 +71,15 @@ struct connection {
 	unsigned finished;             /* of those, given back after an exchange to the end */
 	enum transaction_end last_end; /* of the last one given back; of no meaning before */
 	struct depth depth;
-	struct reply *mark; /* the reply to RSET; MODE_DEEP knows by it that replies have not slipped */
-	bool mark_sure;     /* it was the same twice, here or the first time on another connection */
-	unsigned mark_changes;
-	bool dirty; /* the relay may have a transaction open: RSET before the next */
+	struct reply *mark;    /* the reply to RSET; MODE_DEEP knows by it that replies have not slipped */
+	bool mark_sure;        /* it was the same twice, here or the first time on another connection */
+	unsigned mark_changes; /* how often it was another one */
+	bool dirty;            /* the relay may have a transaction open: RSET before the next */
 	bool retiring;
 
 	/* how it ended */
 	bool doomed;
-	bool peer_closed;      /* the relay's end is closed: no need to linger */
+	bool peer_closed;      /* the relay has ended it: no need to linger, but for `tail` */
 	bool confused;         /* it ended because replies made no sense */
 	bool stalled;          /* it ended because a reply, or room for octets, did not come in time */
 	struct reply *goodbye; /* 421 in mid-stream: nothing is sent, what the relay still says is listened to */

@@ -136,7 +136,7 @@ void connection_send(struct connection *c)
 			t->overlapped |= command->kind == COMMAND_MAIL && c->transactions.next != &t->node;
 		}
 		write_command(c, command);
-		bool body = command->kind == COMMAND_BODY || command->kind == COMMAND_BDAT;
+		bool body = command_is_body(command->kind);
 		pipeline_sent(&c->pipeline, command, body ? UINT64_MAX : position(c));
 		if (body)
 			begin_body(c, t);
@@ -382,8 +382,8 @@ static void on_reply(struct connection *c, struct reply *reply)
 			    (command->kind == COMMAND_MAIL || command->kind == COMMAND_RSET);
 	enum reply_worth worth = trouble_reply(command->kind, reply, t, early, reused_first);
 	if (worth == WORTH_CONFUSED) {
-		bool body = command->kind == COMMAND_BODY || command->kind == COMMAND_BDAT;
-		if (t != NULL && early && body && t->final_reply == NULL && reply->code >= 400)
+		if (t != NULL && early && command_is_body(command->kind) && t->final_reply == NULL &&
+		    reply->code >= 400)
 			t->final_reply = reply_ref(reply);
 		connection_doom_confused(c, line);
 		return;

@@ -31,10 +31,7 @@ static void fail_settings(struct connection *c, const char *enhanced, const char
 static void become_ready(struct connection *c)
 {
 	c->ready_at = clock_now();
-	if (!(c->caps.bits & CAP_PIPELINING))
-		c->pipeline.mode = MODE_LOCKSTEP;
-	else if (c->pipeline.mode == MODE_DEEP && (~c->caps.bits & (CAP_CHUNKING | CAP_SIZE)))
-		c->pipeline.mode = MODE_OVERLAP;
+	c->pipeline.mode = pipeline_mode_for(c->pipeline.mode, &c->caps);
 	auth_free(c->auth);
 	c->auth = NULL;
 	mem_free_secret(c->token);

@@ -112,6 +112,19 @@ bool pipeline_quiet(const struct pipeline *p)
 	return list_empty(&p->to_send) && list_empty(&p->awaiting);
 }
 
+enum pipeline_mode pipeline_mode_for(enum pipeline_mode mode, const struct capabilities *caps)
+{
+	if (!(caps->bits & CAP_PIPELINING))
+		return MODE_LOCKSTEP;
+	bool deep = !(~caps->bits & (CAP_CHUNKING | CAP_SIZE));
+	return mode == MODE_DEEP && !deep ? MODE_OVERLAP : mode;
+}
+
+bool command_is_body(enum command_kind kind)
+{
+	return kind == COMMAND_BODY || kind == COMMAND_BDAT;
+}
+
 bool command_allows(enum command_kind kind, int code)
 {
 	switch (kind) {

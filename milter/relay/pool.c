@@ -45,7 +45,7 @@ static void configure(struct pool *pool, const struct relay_conf *relay)
 	char error[NET_ERROR_SIZE];
 	pool->conf = conf_ref(relay->conf);
 	pool->relay = relay;
-	pool->mode = pool->announced_mode = configured_mode(relay);
+	pool->mode = configured_mode(relay);
 	rate_set(&pool->rate, relay->rate, relay->rate > 1 ? (unsigned)relay->rate : 1);
 	pool->ca_changed = modified(relay->tls_ca_file);
 	if (relay->tls != TLS_NONE) {
@@ -310,7 +310,6 @@ static void on_ready(struct connection *c)
 	if (pool->failures > 0 && !timer_armed(&pool->settled))
 		timer_arm(&pool->settled, POOL_SETTLED);
 	tell(pool, EVENT_CONNECTION_OPENED, c, NULL);
-	pool->announced_mode = connection_mode(c);
 	pool->owner->announced(pool, connection_announced(c));
 	if (pool->hold & ~(unsigned)HOLD_PAUSED)
 		connection_retire(c);
@@ -371,6 +370,8 @@ static void on_lost(struct connection *c, const char *why)
 		count_failure(pool, c, trouble, FAULT_PASSING);
 		reply_unref(&trouble);
 	}
+	if (why != NULL)
+		pool->depth = 1;
 	tell(pool, EVENT_CONNECTION_CLOSED, c, why);
 	pool->closed++;
 	pool_dispatch_soon(pool);
@@ -425,7 +426,6 @@ static void learn_mode(struct pool *pool, const struct transaction *t, enum tran
 {
 	if (t->unfit_deep) {
 		pool->depth = 1;
-		reply_unref(&pool->mark);
 		simplify(pool, MODE_OVERLAP,
 			 t->last_trouble ? t->last_trouble->text : "its reply to RSET tells nothing");
 	}
@@ -832,7 +832,7 @@ void pool_view(const struct pool *pool, struct pool_view *view)
 	view->relay = pool->relay->name;
 	view->account = pool->account->name;
 	view->state = state_name(pool);
-	view->mode = pipeline_mode_names[pool->mode < pool->announced_mode ? pool->mode : pool->announced_mode];
+	view->mode = pipeline_mode_names[pool->mode];
 	view->reason = pool->down ? pool->down->text : NULL;
 	view->retry_in = timer_armed(&pool->retry) ? pool->retry.due - clock_now() : -1;
 	view->max_connections = pool->relay->max_connections;

@@ -289,8 +289,8 @@ void router_each_pool(const struct router *router, pool_view_fn *fn, void *arg)
 		const struct pool *pool = LIST_ENTRY_OF(n, struct pool, node);
 		pool_view(pool, &view);
 		view.announced = announced_get(router->announced, pool->relay->name);
-		if (view.announced != NULL && !(view.announced->bits & CAP_PIPELINING))
-			view.mode = pipeline_mode_names[MODE_LOCKSTEP];
+		if (view.announced != NULL)
+			view.mode = pipeline_mode_names[pipeline_mode_for(pool->mode, view.announced)];
 		fn(&view, arg);
 	}
 }

@@ -180,6 +180,18 @@ START_TEST(nothing_goes_behind_an_incomplete_chunk)
 }
 END_TEST
 
+START_TEST(the_mode_is_what_was_announced_at_most)
+{
+	struct capabilities caps = {.bits = CAP_PIPELINING | CAP_CHUNKING | CAP_SIZE};
+	ck_assert_int_eq(pipeline_mode_for(MODE_DEEP, &caps), MODE_DEEP);
+	ck_assert_int_eq(pipeline_mode_for(MODE_CLASSIC, &caps), MODE_CLASSIC);
+	caps.bits = CAP_PIPELINING | CAP_CHUNKING;
+	ck_assert_int_eq(pipeline_mode_for(MODE_DEEP, &caps), MODE_OVERLAP);
+	caps.bits = CAP_CHUNKING | CAP_SIZE;
+	ck_assert_int_eq(pipeline_mode_for(MODE_DEEP, &caps), MODE_LOCKSTEP);
+}
+END_TEST
+
 START_TEST(handshake_is_never_pipelined)
 {
 	p.mode = MODE_OVERLAP;
@@ -231,6 +243,7 @@ Suite *pipeline_suite(void)
 	tcase_add_test(tests, deep_sends_whole_transactions);
 	tcase_add_test(tests, a_body_that_is_not_blind_waits_for_its_recipients);
 	tcase_add_test(tests, nothing_goes_behind_an_incomplete_chunk);
+	tcase_add_test(tests, the_mode_is_what_was_announced_at_most);
 	tcase_add_test(tests, handshake_is_never_pipelined);
 	tcase_add_test(tests, what_is_not_sent_can_be_dropped);
 	tcase_add_test(tests, replies_that_commands_allow);
