@@ -16,6 +16,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "integration"))
+from lib import exim  # noqa: E402
 from lib.build import Failed, build, copy_source, quietly  # noqa: E402
 
 CPUS = str(os.cpu_count())
@@ -115,19 +116,6 @@ def integration(name, directory, options, **environment):
     count(name, passed, failed, begin)
 
 
-def unpack_exim(directory):
-    """Exim excludes Postfix as a package: it is unpacked beside the build; the libraries it needs are installed."""
-    os.mkdir(directory)
-    quietly(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "exim4-daemon-light"], directory)
-    package = glob.glob(os.path.join(directory, "*.deb"))[0]
-    depends = subprocess.run(["dpkg-deb", "-f", package, "Depends"], capture_output=True, text=True, check=True).stdout
-    libraries = [word.split()[0] for word in depends.split(", ") if word.startswith("lib")]
-    quietly(["apt-get", "-qq", "-y", "--no-install-recommends", "--no-remove", "install", *libraries], directory,
-            DEBIAN_FRONTEND="noninteractive")
-    quietly(["dpkg-deb", "-x", package, directory], directory)
-    os.environ["RELAYPOOL_EXIM"] = os.path.join(directory, "usr/sbin/exim4")
-
-
 def sources(source, *folders):
     return sorted(path for folder in folders for pattern in ("*.c", "*.h")
                   for path in glob.glob(os.path.join(source, folder, "**", pattern), recursive=True))
@@ -163,7 +151,7 @@ def run_built(work, source):
         check(f"make check, {kind}", place)
     step("make distcheck", distcheck, places["normal"])
     if not os.path.exists("/usr/sbin/exim4"):
-        step("unpack Exim", unpack_exim, os.path.join(work, "exim"))
+        step("unpack Exim", exim.unpack, os.path.join(work, "exim"))
     integration("integration, normal", places["normal"], MEASURES)
     integration("integration, address", places["address"], REST, RELAYPOOL_PATIENCE="3", RELAYPOOL_SANITIZED="1")
     integration("integration, thread", places["thread"], REST, RELAYPOOL_PATIENCE="5", RELAYPOOL_SANITIZED="1",

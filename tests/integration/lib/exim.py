@@ -1,10 +1,11 @@
 """The provider's relay, played by a real Exim that is not installed: unpacked beside the build, private configuration."""
+import glob
 import os
 import re
 import shutil
 import subprocess
 
-from . import certificates, settings
+from . import build, certificates, settings
 from .link import FAR, Here
 
 CONFIGURATION = """
@@ -26,7 +27,8 @@ smtp_accept_max = {accept_max}
 smtp_accept_max_per_connection = {per_connection}
 smtp_accept_queue_per_connection = 0
 queue_run_max = 20
-tls_advertise_hosts = *
+queue_only = {queue_only}
+tls_advertise_hosts = {tls_hosts}
 tls_certificate = {certificate}
 tls_privatekey = {key}
 auth_advertise_hosts = ${{if eq{{$tls_in_cipher}}{{}}{{}}{{*}}}}
@@ -39,7 +41,7 @@ begin acl
 rcpt:
   deny recipients = refused@far.example
        message = 550 5.1.1 No such person here
-  accept authenticated = *
+  accept {allowed}
   deny message = 550 5.7.1 Authentication required
 
 begin routers
@@ -62,12 +64,35 @@ plain:
 """
 
 
-class RelayExim:
-    """The same use as RelayPostfix: STARTTLS and AUTH PLAIN required, delivery to a store."""
+def unpack(directory):
+    """Exim excludes Postfix as a package: it is unpacked into the directory; the libraries it needs are installed."""
+    os.mkdir(directory)
+    build.quietly(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "exim4-daemon-light"], directory)
+    package = glob.glob(os.path.join(directory, "*.deb"))[0]
+    depends = subprocess.run(["dpkg-deb", "-f", package, "Depends"], capture_output=True, text=True, check=True).stdout
+    libraries = [word.split()[0] for word in depends.split(", ") if word.startswith("lib")]
+    build.quietly(["apt-get", "-qq", "-y", "--no-install-recommends", "--no-remove", "install", *libraries], directory,
+                  DEBIAN_FRONTEND="noninteractive")
+    build.quietly(["dpkg-deb", "-x", package, directory], directory)
+    settings.EXIM = os.environ["RELAYPOOL_EXIM"] = os.path.join(directory, "usr/sbin/exim4")
 
-    def __init__(self, store, place=None, host=None, address=None, port=25, accept_max=100, per_connection=1000,
-                 name="exim"):
-        self.place, self.secure = place or Here(), True
+
+def provide(work):
+    """For a program of its own: before it enters its sandbox, where nothing can be fetched any more."""
+    if not os.path.exists(settings.EXIM):
+        print("Unpacking Exim…", flush=True)
+        unpack(os.path.join(work, "unpacked"))
+
+
+class RelayExim:
+    """The same use as RelayPostfix: STARTTLS and AUTH PLAIN required if `secure`, delivery to a store.
+
+    With `store` None whatever it takes stays in its queue.
+    """
+
+    def __init__(self, store, place=None, host=None, address=None, port=25, secure=True, accept_max=100,
+                 per_connection=1000, name="exim"):
+        self.place, self.secure, self.store = place or Here(), secure, store
         self.address = address or (FAR if place else "127.0.0.2")
         self.host = host or ("relay.test" if place else "near.test")
         self.port = port
@@ -82,13 +107,16 @@ class RelayExim:
         self.configuration = os.path.join(self.directory, "exim.conf")
         with open(self.configuration, "w", encoding="utf-8") as file:
             file.write(CONFIGURATION.format(
-                binary=settings.EXIM, host=self.host, directory=self.directory, address=self.address, port=port, store=store, key=key,
+                binary=settings.EXIM, host=self.host, directory=self.directory, address=self.address, port=port,
+                store=store, key=key, queue_only=str(store is None).lower(), tls_hosts="*" if secure else "",
+                allowed="authenticated = *" if secure else "hosts = *",
                 accept_max=accept_max, per_connection=per_connection, certificate=certificates.path("right.pem"),
                 username=self.username, password=self.password))
         self.process = None
 
     def start(self):
-        command = self.place.command(settings.EXIM, "-C", self.configuration, "-bdf", "-q10s")
+        command = self.place.command(settings.EXIM, "-C", self.configuration, "-bdf",
+                                     *(["-q10s"] if self.store else []))
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         settings.wait_until(lambda: "daemon started" in self.log() or self.process.poll() is not None, 10, "Exim")
         if self.process.poll() is not None:

@@ -9,10 +9,18 @@ from . import front, settings
 ACCEPTANCE = re.compile(r"/cleanup\[\d+\]: \w+: message-id=")
 
 
-def source(count, sessions=20, recipient="recipient@far.example"):
+def source(count, sessions=20, recipient="recipient@far.example", target=f"127.0.0.1:{front.PORT}", lmtp=False):
     """The injection: `count` messages of 4 KiB, each to a recipient of its own, over sessions that stay open."""
-    return subprocess.Popen(["smtp-source", "-d", "-N", "-s", str(min(sessions, count)), "-m", str(count), "-l", "4096",
-                             "-f", "sender@front.test", "-t", recipient, f"127.0.0.1:{front.PORT}"])
+    return subprocess.Popen(["smtp-source", "-d", "-N", *(["-L"] if lmtp else []), "-s", str(min(sessions, count)),
+                             "-m", str(count), "-l", "4096", "-f", "sender@front.test", "-t", recipient, target])
+
+
+def seconds_to_take(count, target, sessions, lmtp=False):
+    """How long `target`, HOST:PORT or unix:PATH, needs to answer for `count` messages."""
+    begin = time.monotonic()
+    if source(count, sessions, target=target, lmtp=lmtp).wait():
+        raise RuntimeError(f"smtp-source failed at {target}")
+    return time.monotonic() - begin
 
 
 def seconds_for(relay, count, progress=lambda done, seconds: None, limit=180):

@@ -147,8 +147,11 @@ def _unshare():
         _exit_like(os.waitpid(child, 0)[1])
 
 
-def enter(keep=False):
-    """Goes on in a sandbox and returns its work directory; the caller outside waits and cleans up, and never returns."""
+def enter(keep=False, before=lambda work: None):
+    """Goes on in a sandbox and returns its work directory; the caller outside waits and cleans up, and never returns.
+
+    `before` is called with that directory while what is outside, the network above all, is still there.
+    """
     if os.geteuid() != 0:
         raise SystemExit("run this as root: it makes namespaces and runs mail servers of its own")
     work = tempfile.mkdtemp(prefix="relaypool-")
@@ -156,6 +159,7 @@ def enter(keep=False):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     child = os.fork()
     if child == 0:
+        before(work)
         _unshare()  # not in the caller, who could not remove what is mounted on in its own namespace
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _inside(work, keep)
