@@ -38,3 +38,18 @@ def seconds_for(relay, count, progress=lambda done, seconds: None, limit=180):
     seconds = time.monotonic() - begin
     injection.wait()
     return seconds
+
+
+def seconds_until_accepted(relay, client, message, limit=30):
+    """Sends one message over a session to the front; how long after its reply a RelayPostfix had accepted it."""
+    with open(relay.log_path, encoding="utf-8") as log:
+        log.seek(0, os.SEEK_END)
+        replies = client.transaction(message)
+        if replies[-1][0] != 250:
+            raise RuntimeError(f"the front refused a message: {replies}")
+        begin = time.monotonic()
+        while not ACCEPTANCE.search(log.read()):
+            if time.monotonic() - begin > limit * settings.PATIENCE:
+                raise AssertionError(f"a message did not arrive within {limit} s")
+            time.sleep(0.001)
+    return time.monotonic() - begin

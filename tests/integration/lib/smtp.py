@@ -43,12 +43,16 @@ class SmtpClient:
         self.send(line.encode() + b"\r\n")
         return self.reply()
 
-    def transaction(self, message):
-        """Sends it in two flights; the replies to MAIL, each RCPT, DATA and the end of data; stops where DATA is refused."""
+    def begin(self, message):
+        """Sends all before the content in one flight; the replies to MAIL, each RCPT and DATA."""
         lines = [f"MAIL FROM:<{message.sender}>{message.params}"]
         lines += [f"RCPT TO:<{address}>{params}" for address, params in message.recipients]
         self.send("".join(f"{line}\r\n" for line in lines + ["DATA"]).encode())
-        replies = [self.reply() for _ in range(len(lines) + 1)]
+        return [self.reply() for _ in range(len(lines) + 1)]
+
+    def transaction(self, message):
+        """Sends it in two flights; the replies, with that to the end of data; stops where DATA is refused."""
+        replies = self.begin(message)
         if replies[-1][0] == 354:
             self.send(stuff(message.content()))
             replies.append(self.reply())
