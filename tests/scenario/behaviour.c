@@ -416,6 +416,21 @@ static void behave_well(struct relay_connection *c)
 	}
 }
 
+/* What it does of itself: refuses what is beyond its limits, and else behaves well. */
+static void do_default(struct relay_connection *c)
+{
+	const struct refusal *refusal = limits_refuse(c);
+
+	if (refusal == NULL) {
+		behave_well(c);
+		return;
+	}
+	if (refusal->text != NULL)
+		reply(c, refusal->text);
+	if (refusal->closes)
+		relay_end(c, ACTION_CLOSE);
+}
+
 /* ---- rules ---- */
 
 static const struct action default_action = {.kind = ACTION_DEFAULT};
@@ -536,7 +551,7 @@ static void carry_out(struct relay_connection *c, const struct action *action)
 {
 	switch (action->kind) {
 	case ACTION_DEFAULT:
-		behave_well(c);
+		do_default(c);
 		break;
 	case ACTION_SAY:
 	case ACTION_RAW:
@@ -652,6 +667,7 @@ void behaviour_step(struct relay_connection *c, enum step step, char *command)
 	free(c->command);
 	c->command = command;
 	c->step = step;
+	limits_touch(c);
 	rule = find_rule(c);
 	mishap = rule == NULL ? find_mishap(c) : NULL;
 	if (rule != NULL)

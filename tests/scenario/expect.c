@@ -88,6 +88,10 @@ static bool expect_relay(struct words *words, const struct scripted_relay *relay
 		return compare(words, what, relay->peak);
 	if (strcmp(what, "accepted") == 0)
 		return compare(words, what, list_count(&relay->accepted));
+	if (strcmp(what, "refused") == 0)
+		return compare(words, what, relay->limits.refused);
+	if (strcmp(what, "expired") == 0)
+		return compare(words, what, relay->limits.expired);
 	if (strcmp(what, "got") != 0)
 		return world_fail(words->world, "a relay has no \"%s\"", what);
 	text = take_word(words);

@@ -14,16 +14,18 @@
 static const char *const secrets[] = {"secret-word", "c2VjcmV0LXdvcmQ", "AHVzZXIAc2VjcmV0LXdvcmQ", "token-word"};
 
 /* The message whose first line this body begins with; NULL. */
-static const struct letter *letter_of(const struct world *w, const struct accepted *accepted)
+static const struct letter *letter_of(const struct world *w, struct accepted *accepted)
 {
 	LIST_EACH (node, next, &w->letters) {
 		const struct letter *letter = LIST_ENTRY_OF(node, struct letter, node);
 		size_t line = strcspn(letter->body, "\n");
 
+		if (accepted->letter != NULL)
+			break;
 		if (accepted->length > line && memcmp(accepted->body, letter->body, line + 1) == 0)
-			return letter;
+			accepted->letter = letter;
 	}
-	return NULL;
+	return accepted->letter;
 }
 
 static bool names(const char *command, const char *address)
@@ -43,7 +45,7 @@ unsigned accepted_count(const struct world *w, const char *relay, const struct l
 		if (relay != NULL && strcmp(relay, w->relays[i]->name) != 0)
 			continue;
 		LIST_EACH (node, next, &w->relays[i]->accepted) {
-			const struct accepted *accepted = LIST_ENTRY_OF(node, struct accepted, node);
+			struct accepted *accepted = LIST_ENTRY_OF(node, struct accepted, node);
 
 			if (letter_of(w, accepted) != letter)
 				continue;
@@ -55,7 +57,7 @@ unsigned accepted_count(const struct world *w, const char *relay, const struct l
 }
 
 /* Promise 6, and 1 the other way round: only what was given goes out, and as it was given. */
-static void check_accepted(struct world *w, const struct scripted_relay *relay, const struct accepted *accepted)
+static void check_accepted(struct world *w, const struct scripted_relay *relay, struct accepted *accepted)
 {
 	const struct letter *letter = letter_of(w, accepted);
 

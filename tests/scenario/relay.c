@@ -120,6 +120,7 @@ struct scripted_relay *scripted_relay_create(const char *name, unsigned host_num
 		relay->fill[i] = -1;
 	relay->offers = mem_strdup("PIPELINING,SIZE 52428800,8BITMIME,DSN,SMTPUTF8,ENHANCEDSTATUSCODES");
 	relay->without = mem_strdup("");
+	limits_init(&relay->limits);
 	list_init(&relay->rules);
 	list_init(&relay->connections);
 	list_init(&relay->accepted);
@@ -160,6 +161,7 @@ static void close_now(struct relay_connection *c, enum action_kind how)
 		SSL_shutdown(bufferevent_openssl_get_ssl(c->bev));
 	c->relay->said(c, how == ACTION_RESET ? "reset" : "closed", NULL, c->relay->arg);
 	timer_cancel(&c->wait);
+	limits_end(c);
 	c->actions = NULL;
 	bufferevent_free(c->bev);
 	c->bev = NULL;
@@ -321,6 +323,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	c->unsaid = evbuffer_new();
 	c->body = evbuffer_new();
 	timer_init(&c->wait, "scripted relay waits", behaviour_resume, c);
+	limits_begin(c);
 	c->bev = bufferevent_socket_new(loop_base(), fd, BEV_OPT_CLOSE_ON_FREE);
 	if (c->bev == NULL || c->unsaid == NULL || c->body == NULL)
 		abort();
@@ -363,16 +366,17 @@ unsigned scripted_relay_sockets(const struct scripted_relay *relay)
 	return count;
 }
 
+bool scripted_relay_holds(const struct relay_connection *c)
+{
+	return c->bev != NULL && !client_closed(c);
+}
+
 unsigned scripted_relay_open(const struct scripted_relay *relay)
 {
 	unsigned count = 0;
 
-	LIST_EACH (node, next, &relay->connections) {
-		const struct relay_connection *c = LIST_ENTRY_OF(node, struct relay_connection, node);
-
-		if (c->bev != NULL && !client_closed(c))
-			count++;
-	}
+	LIST_EACH (node, next, &relay->connections)
+		count += scripted_relay_holds(LIST_ENTRY_OF(node, struct relay_connection, node));
 	return count;
 }
 

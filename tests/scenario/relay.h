@@ -10,6 +10,7 @@
 #include <event2/listener.h>
 
 #include "certificate.h"
+#include "limits.h"
 #include "relaypool.h"
 
 /* Where in a connection's life a rule takes hold. */
@@ -106,6 +107,7 @@ struct accepted {
 	size_t rcpt_count;
 	char *body; /* without dot-stuffing and the end of data; by BDAT as it came */
 	size_t length;
+	const void *letter; /* whose it is, once the world has found out; NULL */
 };
 
 /* A line that the client sent. */
@@ -138,6 +140,7 @@ struct relay_connection {
 	struct timer wait;
 
 	/* what holds at present */
+	struct limits_of_connection limits;
 	bool tls;
 	char *announced; /* the reply to the last EHLO; NULL before */
 	bool authenticated;
@@ -178,6 +181,7 @@ struct scripted_relay {
 	char *password;
 	char *offers; /* EHLO keywords with their parameters, separated by commas; STARTTLS and AUTH come by themselves */
 	char *without; /* keywords left out all the same, separated by commas; "" for none */
+	struct limits limits;
 
 	struct list rules;
 	struct list connections;
@@ -209,7 +213,9 @@ bool scripted_relay_black_hole(struct scripted_relay *relay) MUST_CHECK;
  * need not wait for).
  */
 unsigned scripted_relay_sockets(const struct scripted_relay *relay);
-/* Those that the client has not closed and that have not been closed here. */
+/* Neither the client has closed it nor we. */
+bool scripted_relay_holds(const struct relay_connection *c);
+/* How many there are of these. */
 unsigned scripted_relay_open(const struct scripted_relay *relay);
 
 /*

@@ -21,7 +21,15 @@
  *                                username=…, password=… (what it takes),
  *                                certificate=good|wrong-name|expired|unknown, pace=joined|lines|octets (what goes
  *                                into one packet), window=65536 (receive buffer), chaos=SEED (now and then, at any
- *                                step, something of a list of mishaps; none is a refusal)
+ *                                step, something of a list of mishaps; none is a refusal); and limits of which
+ *                                it says nothing, part of what it does by `default`; `none` takes one off again:
+ *     most-connections=N         at once; refuses=banner|auth|silent: in place of the greeting, at AUTH, without a word
+ *     most-messages=N            on one connection
+ *     life=SECONDS               closed in its idle time, or at the next command
+ *     idle=SECONDS               closed after so long without a command
+ *     most-rate=N/SECONDS        messages in a window of so many seconds
+ *     bucket=RATE,BURST          messages a second, after so many at once; refuses-at=mail|end
+ *     says-why=no                421 without a reason, or no word where nothing was asked
  *
  * What a relay does:
  *   at [a] STEP [N | N..M | every | every=N] [conn=N] [with=TEXT] [pipelined]: ACTION; ACTION …
@@ -43,9 +51,11 @@
  * Messages and time:
  *   send m1 [to=X,Y] [rcpts=N] [from=X] [size=8M] [deadline=60s] [params=TEXT] [rcpt-params=TEXT] [8bit] [utf8]
  *                                m1..m20: many; without `to` the recipient is NAME@example.org
+ *   stream m1..m400 every=500ms …  as send, with time between them
  *   abandon m1                   the MTA's session ends
  *   run                          until every message is settled, or nothing more would happen
  *   pass 10s
+ *   mark                         from here on `refused` and `expired` are counted anew
  *   pause|resume|drain|reconnect [a], reload, shutdown, abort, start [unclean], restart [unclean]
  *
  * What must have happened so far (a figure N may be N..M or N..):
@@ -55,6 +65,8 @@
  *   expect m1 after 5s..6s       from `send` to the last verdict
  *   expect m1 accepted N         by all relays together
  *   expect a opened|sockets|peak|accepted N        connections ever; open now; most at once; messages taken
+ *   expect a refused|expired N   connections and transactions refused for its limits; connections closed in their
+ *                                idle time for these; both since the last `mark`
  *   expect a got "TEXT" N        lines from the client that hold this
  *   expect pool a KEY N, expect pool a state|mode WORD        as relaypoolctl pools has it
  *   expect events KIND N         outcome opened closed failed replayed down up

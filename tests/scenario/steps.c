@@ -202,7 +202,7 @@ static bool set_server(struct scripted_relay *relay, const struct word *word)
 		 read_enum(value, certificate_names, CERTIFICATES, &number))
 		relay->certificate = number;
 	else
-		return false;
+		return limits_set(&relay->limits, word->text);
 	return true;
 }
 
@@ -372,6 +372,7 @@ struct send {
 	unsigned rcpts; /* r1@example.org and so on, besides `to` */
 	uint64_t size;
 	usec_t deadline;
+	usec_t every; /* from one of a stream to the next */
 	bool with_8bit, with_utf8;
 };
 
@@ -488,6 +489,8 @@ static bool set_send(struct send *send, const struct word *word)
 		send->rcpt_params = value;
 	} else if ((value = value_of(word, "deadline")) != NULL) {
 		return read_duration(value, &send->deadline);
+	} else if ((value = value_of(word, "every")) != NULL) {
+		return read_duration(value, &send->every);
 	} else if ((value = value_of(word, "size")) != NULL) {
 		send->size = strtoull(value, &end, 10) * (*end == 'M' ? 1 << 20 : *end == 'K' ? 1 << 10 : 1);
 	} else if (strcmp(word->text, "8bit") == 0) {
@@ -500,9 +503,22 @@ static bool set_send(struct send *send, const struct word *word)
 	return true;
 }
 
+/* One of a stream, and the time to the next. */
+static bool send_and_pass(const char *name, void *arg)
+{
+	const struct send *send = arg;
+
+	if (!send_one(name, arg))
+		return false;
+	world_pass(send->world, send->every);
+	return true;
+}
+
+/* send m1 …, stream m1..m400 every=500ms … */
 static bool step_send(struct world *w, const struct line *line)
 {
 	struct send send = {.world = w, .from = "sender@example.com", .params = "", .rcpt_params = ""};
+	bool stream = strcmp(line->words[0].text, "stream") == 0;
 
 	if (line->count < 2)
 		return world_fail(w, "expected the name of a message");
@@ -510,7 +526,9 @@ static bool step_send(struct world *w, const struct line *line)
 		if (!set_send(&send, &line->words[i]))
 			return world_fail(w, "what is \"%s\"?", line->words[i].text);
 	}
-	return world_start(w, false) && each_name(line->words[1].text, send_one, &send);
+	if (stream != (send.every != 0))
+		return world_fail(w, "every=500ms goes with stream, and must");
+	return world_start(w, false) && each_name(line->words[1].text, stream ? send_and_pass : send_one, &send);
 }
 
 static bool abandon_one(const char *name, void *arg)
@@ -552,6 +570,14 @@ static bool step_run(struct world *w, const struct line *line)
 		return false;
 	world_run(w);
 	return true;
+}
+
+/* What is refused is counted anew. */
+static bool step_mark(struct world *w, const struct line *line)
+{
+	for (size_t i = 0; i < RELAYS_MAX; i++)
+		w->relays[i]->limits.refused = w->relays[i]->limits.expired = 0;
+	return line->count == 1;
 }
 
 /* start [unclean], restart [unclean] */
@@ -638,6 +664,7 @@ static const struct {
 	{"forget", step_forget},
 	{"ignore", step_ignore},
 	{"listen", step_listen},
+	{"mark", step_mark},
 	{"pass", step_pass},
 	{"pause", step_order},
 	{"reconnect", step_order},
@@ -652,6 +679,7 @@ static const struct {
 	{"server", step_server},
 	{"shutdown", step_shutdown},
 	{"start", step_start},
+	{"stream", step_send},
 };
 
 /* "then" at the end of a line: the next line is carried out before anything happens. */
