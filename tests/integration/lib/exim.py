@@ -1,11 +1,10 @@
 """The provider's relay, played by a real Exim that is not installed: unpacked beside the build, private configuration."""
-import glob
 import os
 import re
 import shutil
 import subprocess
 
-from . import build, certificates, settings
+from . import certificates, packages, settings
 from .link import FAR, Here
 
 CONFIGURATION = """
@@ -65,15 +64,8 @@ plain:
 
 
 def unpack(directory):
-    """Exim excludes Postfix as a package: it is unpacked into the directory; the libraries it needs are installed."""
-    os.mkdir(directory)
-    build.quietly(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "exim4-daemon-light"], directory)
-    package = glob.glob(os.path.join(directory, "*.deb"))[0]
-    depends = subprocess.run(["dpkg-deb", "-f", package, "Depends"], capture_output=True, text=True, check=True).stdout
-    libraries = [word.split()[0] for word in depends.split(", ") if word.startswith("lib")]
-    build.quietly(["apt-get", "-qq", "-y", "--no-install-recommends", "--no-remove", "install", *libraries], directory,
-                  DEBIAN_FRONTEND="noninteractive")
-    build.quietly(["dpkg-deb", "-x", package, directory], directory)
+    """Into the directory, made for it, and used from then on."""
+    packages.unpack(["exim4-daemon-light"], directory)
     settings.EXIM = os.environ["RELAYPOOL_EXIM"] = os.path.join(directory, "usr/sbin/exim4")
 
 

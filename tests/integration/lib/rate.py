@@ -9,10 +9,11 @@ from . import front, settings
 ACCEPTANCE = re.compile(r"/cleanup\[\d+\]: \w+: message-id=")
 
 
-def source(count, sessions=20, recipient="recipient@far.example", target=f"127.0.0.1:{front.PORT}", lmtp=False):
-    """The injection: `count` messages of 4 KiB, each to a recipient of its own, over sessions that stay open."""
+def source(count, sessions=20, recipient="recipient@far.example", target=f"127.0.0.1:{front.PORT}", lmtp=False,
+           size=4096):
+    """The injection: `count` messages of `size` octets, each to a recipient of its own, over sessions that stay open."""
     return subprocess.Popen(["smtp-source", "-d", "-N", *(["-L"] if lmtp else []), "-s", str(min(sessions, count)),
-                             "-m", str(count), "-l", "4096", "-f", "sender@front.test", "-t", recipient, target])
+                             "-m", str(count), "-l", str(size), "-f", "sender@front.test", "-t", recipient, target])
 
 
 def seconds_to_take(count, target, sessions, lmtp=False):
@@ -23,12 +24,12 @@ def seconds_to_take(count, target, sessions, lmtp=False):
     return time.monotonic() - begin
 
 
-def seconds_for(relay, count, progress=lambda done, seconds: None, limit=180):
-    """Sends `count` messages; how long it took until a RelayPostfix had accepted them all."""
+def seconds_for(relay, count, progress=lambda done, seconds: None, limit=180, inject=source):
+    """Sends `count` messages by inject(count); how long it took until a RelayPostfix had accepted them all."""
     with open(relay.log_path, encoding="utf-8") as log:
         log.seek(0, os.SEEK_END)
         begin, done = time.monotonic(), 0
-        injection = source(count)
+        injection = inject(count)
         while done < count:
             if time.monotonic() - begin > limit * settings.PATIENCE:
                 raise AssertionError(f"only {done} of {count} messages arrived within {limit} s")

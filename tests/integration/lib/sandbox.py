@@ -19,8 +19,8 @@ MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 PR_SET_PDEATHSIG = 1
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 
-# Users that exist in the sandbox only: local recipients, the daemon's user, a stranger, and Exim's own.
-USERS = ("alice", "bob", "relaypool", "stranger", "Debian-exim")
+# Users that exist in the sandbox only: local recipients, the daemon's user, a stranger, other mail servers' own.
+USERS = ("alice", "bob", "relaypool", "stranger", "Debian-exim", "smmta", "smmsp", "opensmtpd", "opensmtpq")
 FIRST_UID = 64100
 
 HOSTS = """127.0.0.1 localhost front.test

@@ -2,13 +2,18 @@
 from . import daemon, front, rate
 
 
+def measured(sender, relay, count, size=4096, **options):
+    """From the first injection to the relay's acceptance of the last message; returns when the sender is idle."""
+    seconds = rate.seconds_for(relay, count, inject=lambda messages: sender.inject(messages, size), **options)
+    sender.drain(60)
+    return seconds
+
+
 def seconds_for(sender, relay, count, warm_up, cap=10, **options):
-    """From the first injection to the relay's acceptance of the last of `count` messages, after some uncounted ones."""
+    """What `count` messages take a sender that is started for it, after some uncounted ones, and ended."""
     sender.start(relay, cap)
-    rate.seconds_for(relay, warm_up)
-    sender.front.drain(30, flush=False)
-    seconds = rate.seconds_for(relay, count, **options)
-    sender.front.drain(60, flush=False)
+    measured(sender, relay, warm_up)
+    seconds = measured(sender, relay, count, **options)
     sender.end()
     return seconds
 
@@ -22,18 +27,25 @@ class Alone:
     def start(self, relay, cap):
         self.front = self.make(relay, cap).start()
 
+    def inject(self, count, size):
+        return rate.source(count, size=size)
+
+    def drain(self, seconds):
+        self.front.drain(seconds, flush=False)
+
     def end(self):
         self.front.remove()
 
 
-class Pooled:
+class Pooled(Alone):
     """Postfix with relaypool at its default settings, but for the keys given for its relay section."""
 
     def __init__(self, **keys):
-        self.keys, self.front, self.daemon = keys, None, None
+        super().__init__(front.pooled)
+        self.keys, self.daemon = keys, None
 
     def start(self, relay, cap):
-        self.front = front.pooled()
+        self.front = self.make()
         section = daemon.relay_section("far", relay, max_connections=cap, **self.keys)
         self.daemon = daemon.Relaypoold(self.front, section).start()
         self.front.start()
