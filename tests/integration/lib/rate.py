@@ -1,4 +1,5 @@
 """How fast mail goes: from the first injection to the relay's acceptance of the last message."""
+import contextlib
 import os
 import re
 import subprocess
@@ -24,17 +25,30 @@ def seconds_to_take(count, target, sessions, lmtp=False):
     return time.monotonic() - begin
 
 
-def seconds_for(relay, count, progress=lambda done, seconds: None, limit=180, inject=source):
-    """Sends `count` messages by inject(count); how long it took until a RelayPostfix had accepted them all."""
+@contextlib.contextmanager
+def acceptances(relay):
+    """A function that says how many messages a RelayPostfix has accepted since it was called last, by its log."""
     with open(relay.log_path, encoding="utf-8") as log:
         log.seek(0, os.SEEK_END)
+        begun = ""  # a line of which the rest is not there yet
+
+        def count():
+            nonlocal begun
+            lines, _, begun = (begun + log.read()).rpartition("\n")
+            return len(ACCEPTANCE.findall(lines))
+        yield count
+
+
+def seconds_for(relay, count, progress=lambda done, seconds: None, limit=180, inject=source):
+    """Sends `count` messages by inject(count); how long it took until a RelayPostfix had accepted them all."""
+    with acceptances(relay) as accepted:
         begin, done = time.monotonic(), 0
         injection = inject(count)
         while done < count:
             if time.monotonic() - begin > limit * settings.PATIENCE:
-                raise AssertionError(f"only {done} of {count} messages arrived within {limit} s")
+                raise AssertionError(f"only {done} of {count} messages arrived within {limit:.0f} s")
             time.sleep(0.005)
-            done += len(ACCEPTANCE.findall(log.read()))
+            done += accepted()
             progress(done, time.monotonic() - begin)
     seconds = time.monotonic() - begin
     injection.wait()
@@ -43,13 +57,12 @@ def seconds_for(relay, count, progress=lambda done, seconds: None, limit=180, in
 
 def seconds_until_accepted(relay, client, message, limit=30):
     """Sends one message over a session to the front; how long after its reply a RelayPostfix had accepted it."""
-    with open(relay.log_path, encoding="utf-8") as log:
-        log.seek(0, os.SEEK_END)
+    with acceptances(relay) as accepted:
         replies = client.transaction(message)
         if replies[-1][0] != 250:
             raise RuntimeError(f"the front refused a message: {replies}")
         begin = time.monotonic()
-        while not ACCEPTANCE.search(log.read()):
+        while not accepted():
             if time.monotonic() - begin > limit * settings.PATIENCE:
                 raise AssertionError(f"a message did not arrive within {limit} s")
             time.sleep(0.001)
