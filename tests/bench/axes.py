@@ -33,14 +33,17 @@ def parse(name, text):
 
 
 class Plan:
-    """The axes to vary with their values, and the base point; where only one value is given, it moves the base."""
+    """The axes to vary with their values, and the base point; where only one value is given, it moves the base.
+
+    Without names, the axes are those that several values are given for, else one point alone, else all.
+    """
 
     def __init__(self, names=(), given=None):
         given = given or {}
         self.base = {name: axis.base for name, axis in AXES.items()}
         self.base.update({name: values[0] for name, values in given.items() if len(values) == 1})
         several = [name for name, values in given.items() if len(values) > 1]
-        chosen = names or several or [name for name in AXES if name not in given]
+        chosen = names or several or list(given)[:1] or AXES
         self.axes = {name: given.get(name, AXES[name].values) for name in AXES if name in [*chosen, *several]}
 
     def at(self, name, value):

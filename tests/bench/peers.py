@@ -14,6 +14,7 @@ Debian's packages of the other mail servers are downloaded and unpacked below th
 libraries that they need are. RELAYPOOL_BUILD names the build directory.
 """
 import argparse
+import glob
 import json
 import os
 import signal
@@ -102,6 +103,8 @@ def run_cell(sender, point, options):
 
 def run_all(plan, options, missing, cells):
     """Fills `cells`, so that what was measured before an interruption is not lost."""
+    for path in glob.glob(os.path.join(options.output, "failed-*.txt")):
+        os.unlink(path)
     for point in plan.points():
         print(", ".join(shown(name, value) for name, value in point.items()), flush=True)
         for sender in options.senders:
