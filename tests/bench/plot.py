@@ -113,7 +113,7 @@ def draw(name, values, plan, senders, cells):
     width = WIDTH if scaled else max(WIDTH, len(values) * (len(rows) + 2) * BAR)
     body = _lines(name, values, rows, scale) if scaled else _bars(name, values, rows, scale, width)
     wide, high = LEFT + width + LEGEND, TOP + HEIGHT + 60
-    title = f"Messages a second to one relay, by {AXES[name].title.lower()}"
+    title = f"Messages a second to one relay: {AXES[name].title.lower()}"
     return "\n".join([
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{wide}' height='{high}' viewBox='0 0 {wide} {high}'>",
         "<rect width='100%' height='100%' fill='#ffffff'/>", _text(LEFT, 26, title, 17),

@@ -1,7 +1,8 @@
 """Sendmail, tuned for one busy smarthost.
 
 Only queue runners deliver, so that there are never more connections than allowed, and one starts every second with a
-message as old as that. Persistent runners would be one process and one connection.
+message as old as that. Persistent runners would be one process and one connection. Until all runners are at work some
+seconds go by, so that it shows what it can only with a few hundred messages or more.
 """
 import os
 import subprocess
