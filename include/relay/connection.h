@@ -7,6 +7,7 @@
 
 #include "base/conf.h"
 #include "base/tls.h"
+#include "relay/limits.h"
 #include "relay/pipeline.h"
 #include "relay/route.h"
 #include "relay/token.h"
@@ -44,6 +45,13 @@ struct connection_owner {
 	void (*gone)(struct connection *c);    /* its slot is free; the pool lets go of it, it frees itself */
 };
 
+/* How a relay ended a connection between two transactions. */
+struct connection_end {
+	usec_t age;        /* since the connection was begun */
+	usec_t idle;       /* since its last transaction came to its end; 0: the next one was begun already */
+	unsigned messages; /* that came to their end on it */
+};
+
 struct connection_settings {
 	const struct relay_conf *relay; /* its snapshot is held by the connection */
 	const struct connection_owner *owner;
@@ -57,6 +65,7 @@ struct connection_settings {
 	socklen_t known_length;        /* 0: none */
 	enum pipeline_mode mode;       /* at most */
 	unsigned depth;                /* to begin with, in MODE_DEEP */
+	const struct limits *limits;   /* learned; borrowed, outlives the connection */
 	struct reply *mark;            /* what another answered RSET with; a reference is taken; NULL: not known */
 };
 
@@ -96,6 +105,9 @@ socklen_t connection_address(const struct connection *c, struct sockaddr_storage
 const char *connection_host(const struct connection *c); /* "name[address]:port", "-" before that is known */
 usec_t connection_created(const struct connection *c);
 usec_t connection_ready_at(const struct connection *c);   /* -1 before */
+unsigned connection_finished(const struct connection *c); /* transactions that came to their end on it */
+/* False unless the relay ended it, and by no transaction's fault. */
+bool connection_ended(const struct connection *c, struct connection_end *out) MUST_CHECK;
 bool connection_last_use(const struct connection *c);     /* the next transaction would be its last one */
 bool connection_life_over(const struct connection *c);    /* max-messages, max-age, or told to retire */
 usec_t connection_reply_wait(const struct connection *c); /* for the reply to a complete body, so far; 0: none is due */

@@ -26,7 +26,8 @@ void account_release(struct account *account);
 
 unsigned account_staying(const struct account *account); /* connections that are not about to end */
 unsigned account_sockets(const struct account *account);
-/* The smallest max-connections of the relays in it. */
+unsigned account_ready(const struct account *account); /* connections that are set up */
+/* The smallest max-connections of the relays in it, or fewer where a relay was seen to allow fewer. */
 unsigned account_max(const struct account *account);
 /* One more socket may be opened now. */
 bool account_may_open(const struct account *account);

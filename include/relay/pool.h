@@ -8,7 +8,10 @@
 #include "base/conf.h"
 #include "base/rate.h"
 #include "relay/connection.h"
+#include "relay/demand.h"
 #include "relay/governor.h"
+#include "relay/limits.h"
+#include "relay/memory.h"
 #include "relay/route.h"
 #include "relay/transaction.h"
 #include "relaypool.h"
@@ -17,6 +20,7 @@
 struct pool_owner {
 	void (*back)(struct transaction *t, enum transaction_end end); /* t->pool is still set */
 	void (*announced)(struct pool *pool, const struct capabilities *caps);
+	void (*learned)(struct pool *pool); /* something that is to be remembered: pool_learned() */
 	/* Retired or stopped, and nothing is left in it; perhaps not for the first time. The router frees a retired one. */
 	void (*empty)(struct pool *pool);
 };
@@ -46,13 +50,17 @@ struct pool {
 	struct list closing;   /* QUIT sent, the relay's EOF awaited */
 	struct list lingering; /* closed here, perhaps not yet there */
 
-	struct list waiting;   /* transactions, in order of arrival; those to be repeated first */
-	struct timer dispatch; /* at the next turn of the loop: give and open */
-	struct timer retry;    /* back-off: nothing is opened while it is armed */
-	struct timer settled;  /* set up since the last failure, a connection may stay: looks whether it did */
-	struct timer paced;    /* the rate allows the next one then */
+	struct list waiting;     /* transactions, in order of arrival; those to be repeated first */
+	struct timer dispatch;   /* at the next turn of the loop: give and open */
+	struct timer retry;      /* back-off: nothing is opened while it is armed */
+	struct timer settled;    /* set up since the last failure, a connection may stay: looks whether it did */
+	struct timer paced;      /* the rate allows the next one then, or a pause ends */
+	struct timer worthwhile; /* one more connection is worth its set-up then */
 	struct rate rate;
-	unsigned hold; /* bits of enum pool_hold */
+	struct demand demand;
+	usec_t pause;        /* how long the last one was, while the relay wants its mail later; 0 */
+	usec_t paused_until; /* clock_now() */
+	unsigned hold;       /* bits of enum pool_hold */
 
 	/* health */
 	bool proven;          /* the last thing we know is good */
@@ -71,9 +79,12 @@ struct pool {
 	socklen_t known_length;
 	enum pipeline_mode mode;
 	usec_t mode_until; /* a simpler mode is kept until then; 0: not simplified */
+	char mode_why[256];
 	unsigned confused_overlap, confused_group;
 	unsigned depth;     /* in MODE_DEEP: what the connection that was heard last has in flight at most */
 	struct reply *mark; /* what it answered RSET with; NULL: not known */
+
+	struct limits limits; /* those the relay has and does not state */
 
 	usec_t progress;             /* clock_now() when the relay last said something of use */
 	usec_t last_mail;            /* clock_now() when a transaction was last given to it */
@@ -86,7 +97,9 @@ struct pool {
 	unsigned long transactions, reused, replayed, opened, closed, failed;
 };
 
-struct pool *pool_create(const struct relay_conf *relay, struct account *account, const struct pool_owner *owner);
+/* `learned`: in an earlier run; NULL: nothing. */
+struct pool *pool_create(const struct relay_conf *relay, struct account *account, const struct pool_owner *owner,
+			 const struct learned *learned);
 /* Destroys what is left; transactions come back from inside this call as END_CANCELLED or as their loss demands. */
 void pool_free(struct pool *pool);
 
@@ -109,6 +122,14 @@ void pool_hold(struct pool *pool, enum pool_hold why);
 void pool_unhold(struct pool *pool, unsigned why);
 /* Replaces every connection as it becomes free, and tries at once where it was backing off. */
 void pool_reconnect(struct pool *pool);
+
+/* What was learned of the relay, to be remembered; and forgets it. */
+void pool_learned(const struct pool *pool, struct learned *out);
+void pool_forget(struct pool *pool);
+/* The rate that was configured or learned is in force from now on. */
+void pool_set_rate(struct pool *pool);
+/* Gives nothing to the relay for so long. */
+void pool_pause(struct pool *pool, usec_t wait);
 
 /* The relay took so many recipients of a transaction and wanted the rest in another one. */
 void pool_learn_recipients(struct pool *pool, size_t taken);

@@ -6,14 +6,15 @@
 #ifndef RELAY_ROUTE_H
 #define RELAY_ROUTE_H
 
+#include "relay/limits.h"
 #include "relaypool.h"
 #include "smtp/ehlo.h"
 
 struct router;
 
 /*
- * `unclean`: the last run did not end properly, so slots wait 5 s. What relays announced last is read from and kept in
- * the snapshot's spool-directory.
+ * `unclean`: the last run did not end properly, so slots wait 5 s. What is known of relays is read from and kept in the
+ * snapshot's spool-directory.
  */
 struct router *router_create(struct conf *conf, bool unclean);
 /* Ends every connection at once and settles what is left with 451. */
@@ -49,19 +50,32 @@ bool router_resume(struct router *router, const char *relay) MUST_CHECK;
 bool router_drain(struct router *router, const char *relay) MUST_CHECK; /* pause, and close each connection when free */
 bool router_reconnect(struct router *router, const char *relay) MUST_CHECK; /* replace each connection when free */
 
+/* What was learned of it: the way to talk, and its limits. */
+bool router_forget(struct router *router, const char *relay) MUST_CHECK;
+
+/* One limit of a relay, as limits.h counts it; 0 where there is none. */
+struct limit_view {
+	int64_t in_force, configured;
+	int64_t learned; /* clock_wall() when it was met last; 0: never */
+	const char *why; /* what the relay said then */
+};
+
 struct pool_view {
 	const char *relay;
 	const char *account;
-	const char *state;  /* "up", "unknown", "down", "paused", "draining", "retiring" */
-	const char *mode;   /* "lockstep", "classic" or "overlap" */
-	const char *reason; /* why it is down; NULL */
-	usec_t retry_in;    /* until the next attempt; -1 if none is pending */
+	const char *state;       /* "up", "unknown", "down", "paused", "draining", "retiring" */
+	const char *mode;        /* "lockstep", "classic", "overlap" or "deep" */
+	const char *mode_reason; /* why it is simpler than was configured; NULL */
+	usec_t mode_for;         /* until the richer one is tried again; -1 */
+	const char *reason;      /* why it is down; NULL */
+	usec_t retry_in;         /* until the next attempt; -1 if none is pending */
 	unsigned max_connections, opening, idle, busy, closing, lingering; /* now; their sum never exceeds the cap */
 	unsigned account_sockets, account_max;
 	unsigned waiting;                                                     /* transactions */
 	usec_t oldest_wait;                                                   /* 0 if none waits */
 	unsigned long transactions, reused, replayed, opened, closed, failed; /* since the start */
 	const struct capabilities *announced;                                 /* NULL if not known */
+	struct limit_view limits[LIMIT_KINDS];
 };
 typedef void pool_view_fn(const struct pool_view *view, void *arg);
 void router_each_pool(const struct router *router, pool_view_fn *fn, void *arg);

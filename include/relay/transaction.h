@@ -16,6 +16,7 @@ enum transaction_end {
 	END_CLOSING,     /* the relay said 421, or 451 4.4.2 to the first command: it goes away and has taken nothing */
 	END_CONFUSED,    /* a reply cannot be what its command allows, or is never a verdict: repeat it more simply */
 	END_UNKNOWN,     /* the end of data was written and no reply came: the relay may have it */
+	END_THROTTLED,   /* the relay wants it later: there is too much at once; `last_trouble` is what it said */
 	END_REFUSED,     /* not begun: this relay cannot take it, `local` says why; another relay may */
 	END_CANCELLED,   /* not begun, or given up before the end of data: `local` is the verdict */
 	END_WITHDRAWN    /* as asked by transaction->withdrawn: nobody waits for a verdict */
@@ -68,6 +69,8 @@ void transaction_restart(struct transaction *transaction);
 
 /* Recipients with a 2xx reply to RCPT, computed; 0 if MAIL was refused. */
 size_t transaction_accepted(const struct transaction *transaction);
+/* The relay has taken responsibility for it, for one recipient at least. */
+bool transaction_taken(const struct transaction *transaction);
 /* No further command of it makes sense: MAIL refused, or every RCPT answered and refused. */
 bool transaction_pointless(const struct transaction *transaction);
 

@@ -34,6 +34,7 @@ enum disposition {
 	DISPOSE_SETTLE = 0, /* its recipients get the verdicts it has */
 	DISPOSE_DEFER,      /* its recipients get one local reply */
 	DISPOSE_REPLAY,     /* again at this relay, on another connection */
+	DISPOSE_WAIT,       /* again at this relay, when it takes more */
 	DISPOSE_NEXT_RELAY, /* at the next relay of the route; if there is none, its recipients get one local reply */
 	DISPOSE_FORGET      /* nobody waits for it */
 };
@@ -43,7 +44,9 @@ enum disposition trouble_transaction(struct transaction *transaction, enum trans
 /* The local reply to a transaction that is DISPOSE_DEFER or DISPOSE_NEXT_RELAY after `end`. The caller's. */
 struct reply *trouble_defer(const struct transaction *transaction, enum transaction_end end, const char *relay);
 
-/* Whether recipient `i` of an END_REPLIED transaction is to be tried in another one: too many recipients. */
+/* Whether recipient `i` of an END_REPLIED transaction is one too many for it, and goes in another one. */
+bool trouble_too_many_recipients(const struct transaction *transaction, size_t i);
+/* Whether it is to be tried in another one, for that or because there is too much at once. */
 bool trouble_recipient_again(const struct transaction *transaction, size_t i);
 
 /* What a connection that could not be set up means for its relay. */
@@ -56,6 +59,15 @@ enum setup_fault {
  * fault. `token_kept`: the token was read some time ago, and the next attempt reads a new one.
  */
 enum setup_fault trouble_setup(enum stage stage, const struct reply *reply, bool settings, bool token_kept);
+
+/* Whether a connection that failed while others work may have been one more than the relay allows. */
+bool trouble_one_too_many(enum stage stage, bool settings);
+
+/*
+ * The reply by which the relay wants the whole transaction later, for there is too much at once; NULL: it does not.
+ * `fresh`: its connection had carried nothing before. Borrowed.
+ */
+struct reply *trouble_throttle(const struct transaction *transaction, enum transaction_end end, bool fresh);
 
 /* How long to wait after the `failures`-th failure in a row, without jitter. */
 usec_t trouble_backoff(enum setup_fault fault, unsigned failures);

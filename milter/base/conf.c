@@ -79,7 +79,7 @@ static const struct conf_key keys[] = {
 	RELAY("account", text, account, 0, NULL, 0, 0, NULL),
 	RELAY("max-connections", count, max_connections, 0, "10", 1, 1000, NULL),
 	RELAY("min-connections", count, min_connections, 0, "0", 0, 1000, NULL),
-	RELAY("max-messages", count, max_messages, 0, "100", 0, 1000000, NULL),
+	RELAY("max-messages", count, max_messages, 0, "0", 0, 1000000, NULL),
 	RELAY("max-age", seconds, max_age, 0, "300", 0, DAY, NULL),
 	RELAY("idle-timeout", seconds, idle_timeout, 0, "60", SHORTEST, DAY, NULL),
 	RELAY("rate", rate, rate, 0, "0", 0, 100000, NULL),

@@ -39,11 +39,17 @@ enum stage connection_stage(const struct connection *c)
 {
 	switch (c->state) {
 	case CONNECTION_TOKEN:
+	case CONNECTION_AUTH:
 		return STAGE_AUTH;
 	case CONNECTION_RESOLVING:
 		return STAGE_DNS;
 	case CONNECTION_CONNECTING:
 		return STAGE_CONNECT;
+	case CONNECTION_BANNER:
+		return STAGE_BANNER;
+	case CONNECTION_EHLO:
+		return STAGE_EHLO;
+	case CONNECTION_STARTTLS:
 	case CONNECTION_TLS:
 		return STAGE_TLS;
 	default:
@@ -75,8 +81,9 @@ void connection_arm_limit(struct connection *c)
 		return;
 	}
 	if (c->state == CONNECTION_IDLE) {
-		usec_t limit = c->relay->idle_timeout;
-		usec_t age_left = c->age_limit > 0 ? c->created + c->age_limit - clock_now() : limit;
+		usec_t limit = limits_least(c->limits, LIMIT_IDLE, c->relay->idle_timeout);
+		usec_t age = limits_least(c->limits, LIMIT_AGE, c->age_limit);
+		usec_t age_left = age > 0 ? c->created + age - clock_now() : limit;
 		if (age_left < limit)
 			limit = age_left > 0 ? age_left : 0;
 		timer_arm(&c->timer, limit);
@@ -127,6 +134,19 @@ void connection_close_socket(struct connection *c)
 	bufferevent_free(c->bev);
 	c->bev = NULL;
 	c->ssl = NULL;
+}
+
+void connection_note_end(struct connection *c)
+{
+	if (c->ready_at < 0 || c->relay_ended || c->state == CONNECTION_QUITTING)
+		return;
+	const struct list *first = c->transactions.next;
+	if (first != &c->transactions && LIST_ENTRY_OF(first, const struct transaction, node)->mail_reply != NULL)
+		return;
+	c->relay_ended = true;
+	c->end.age = clock_now() - c->created;
+	c->end.idle = c->state == CONNECTION_IDLE ? clock_now() - c->state_since : 0;
+	c->end.messages = c->finished;
 }
 
 /* The connection is over; takes `why` over. Consequences follow at the next turn of the loop. */
@@ -372,6 +392,7 @@ struct connection *connection_create(const struct connection_settings *s)
 	c->relay = s->relay;
 	c->tls_context = s->tls;
 	c->token_source = s->token;
+	c->limits = s->limits;
 	c->id = s->id;
 	c->first_host = s->first_host;
 	c->known = s->known;
@@ -400,17 +421,18 @@ struct connection *connection_create(const struct connection_settings *s)
 	return c;
 }
 
-/* Transactions it may carry: max-messages, or fewer if the relay said so (LIMITS MAILMAX, RFC 9422). 0: no limit. */
+/* Transactions it may carry: max-messages, or fewer if the relay said so (LIMITS MAILMAX, RFC 9422) or has shown it. */
 static unsigned most_uses(const struct connection *c)
 {
-	unsigned most = c->relay->max_messages;
+	unsigned most = (unsigned)limits_least(c->limits, LIMIT_MESSAGES, c->relay->max_messages);
 	return c->caps.mail_max > 0 && (most == 0 || c->caps.mail_max < most) ? c->caps.mail_max : most;
 }
 
 bool connection_life_over(const struct connection *c)
 {
+	usec_t age = limits_least(c->limits, LIMIT_AGE, c->age_limit);
 	return c->retiring || (most_uses(c) > 0 && c->uses >= most_uses(c)) ||
-	       (c->age_limit > 0 && clock_now() - c->created >= c->age_limit);
+	       (age > 0 && clock_now() - c->created >= age);
 }
 
 bool connection_last_use(const struct connection *c)
@@ -566,6 +588,17 @@ socklen_t connection_address(const struct connection *c, struct sockaddr_storage
 {
 	*out = c->addresses[c->address_next - 1];
 	return c->lengths[c->address_next - 1];
+}
+
+unsigned connection_finished(const struct connection *c)
+{
+	return c->finished;
+}
+
+bool connection_ended(const struct connection *c, struct connection_end *out)
+{
+	*out = c->end;
+	return c->relay_ended && !c->aborted && !c->confused;
 }
 
 const char *connection_host(const struct connection *c)

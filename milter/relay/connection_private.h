@@ -29,6 +29,7 @@ struct connection {
 	const struct relay_conf *relay;
 	struct tls_context *tls_context;
 	struct token_source *token_source;
+	const struct limits *limits;
 	unsigned id;
 	enum connection_state state;
 	usec_t state_since, created, ready_at, age_limit;
@@ -88,6 +89,8 @@ struct connection {
 	enum stage failed_stage;
 	struct reply *why;
 	usec_t linger;
+	bool relay_ended; /* between two transactions, as `end` says */
+	struct connection_end end;
 };
 
 /* A withdrawn body by BDAT stops short while transactions before it still await their verdict. */
@@ -106,6 +109,8 @@ void connection_doom(struct connection *c, struct reply *why);
 void connection_doom_lost(struct connection *c, const char *what);     /* the network, a limit */
 void connection_doom_confused(struct connection *c, const char *what); /* replies made no sense */
 void connection_close_socket(struct connection *c);
+/* The relay is ending it: noted if no transaction has got an answer on it yet. */
+void connection_note_end(struct connection *c);
 /* Gives a transaction back: from here on it is the owner's. */
 void connection_give_back(struct connection *c, struct transaction *t, enum transaction_end end);
 /* The end of data of this transaction was written to the kernel: the relay may have it (DESIGN, promise 3). */

@@ -346,6 +346,7 @@ static void on_closing(struct connection *c, struct command *command, struct rep
 	char line[512];
 	struct transaction *t = command->transaction;
 	reply_line(reply, line, sizeof(line));
+	connection_note_end(c);
 	if (t != NULL && t->chunked) { /* it is on its way as a whole: perhaps it is taken all the same */
 		say_goodbye(c, reply);
 		on_reply_after_goodbye(c, command, reply);
@@ -370,10 +371,12 @@ static void on_reply(struct connection *c, struct reply *reply)
 		return;
 	}
 	if (command == NULL) {
-		if (reply->code == 421)
+		if (reply->code == 421) {
+			connection_note_end(c);
 			connection_doom_lost(c, line);
-		else
+		} else {
 			connection_doom_confused(c, line);
+		}
 		return;
 	}
 	struct transaction *t = command->transaction;

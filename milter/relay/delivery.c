@@ -272,13 +272,17 @@ static void send_rest(struct delivery *d, struct transaction *t)
 {
 	struct recipient **rest = mem_array(t->recipient_count, sizeof(struct recipient *));
 	size_t count = 0;
-	for (size_t i = 0; i < t->recipient_count; i++)
+	bool too_many = false;
+	for (size_t i = 0; i < t->recipient_count; i++) {
+		too_many |= trouble_too_many_recipients(t, i);
 		if (trouble_recipient_again(t, i))
 			rest[count++] = t->recipients[i];
+	}
 	if (count > 0) {
 		struct transaction *another = add_transaction(d, rest, count);
 		another->relay_index = t->relay_index;
-		pool_learn_recipients(t->pool, transaction_accepted(t));
+		if (too_many)
+			pool_learn_recipients(t->pool, transaction_accepted(t));
 		submit(d, another, true);
 	}
 	free(rest);
@@ -343,6 +347,12 @@ void delivery_back(struct transaction *t, enum transaction_end end)
 		break;
 	case DISPOSE_REPLAY:
 		replay(d, t);
+		break;
+	case DISPOSE_WAIT:
+		if (t->withdrawn)
+			drop(t);
+		else
+			submit(d, t, true);
 		break;
 	case DISPOSE_NEXT_RELAY:
 		try_next_relay(d, t, end);

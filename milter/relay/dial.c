@@ -143,6 +143,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 		return;
 	}
 	(void)conversation_read(c); /* replies that came with the end are still replies */
+	if (c->peer_closed && !c->doomed)
+		connection_note_end(c);
 	if (!c->doomed)
 		connection_doom_lost(c, what & BEV_EVENT_EOF ? "connection closed" : strerror(error));
 }

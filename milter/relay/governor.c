@@ -65,13 +65,22 @@ unsigned account_staying(const struct account *account)
 	return staying;
 }
 
+unsigned account_ready(const struct account *account)
+{
+	size_t ready = 0;
+	for (struct list *n = account->pools.next; n != &account->pools; n = n->next)
+		ready += list_count(&pool_of(n)->idle) + list_count(&pool_of(n)->busy);
+	return (unsigned)ready;
+}
+
 unsigned account_max(const struct account *account)
 {
 	unsigned max = UINT_MAX;
 	for (struct list *n = account->pools.next; n != &account->pools; n = n->next) {
 		const struct pool *pool = pool_of(n);
-		if (!(pool->hold & HOLD_RETIRED) && pool->relay->max_connections < max)
-			max = pool->relay->max_connections;
+		unsigned least = (unsigned)limits_least(&pool->limits, LIMIT_CONNECTIONS, pool->relay->max_connections);
+		if (!(pool->hold & HOLD_RETIRED) && least < max)
+			max = least;
 	}
 	return max == UINT_MAX ? 0 : max;
 }

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/publish.h"
+#include "learn.h"
 #include "smtp/reply.h"
 
 #define OVERLAP_PATIENCE USEC_PER_SEC /* nothing is put behind a body whose reply takes longer, if that can be helped */
@@ -27,13 +28,6 @@ static const struct connection_owner callbacks;
 
 /* ---- life ---- */
 
-static enum pipeline_mode configured_mode(const struct relay_conf *relay)
-{
-	static const enum pipeline_mode modes[] = {
-		[STREAMING_OFF] = MODE_CLASSIC, [STREAMING_AUTO] = MODE_OVERLAP, [STREAMING_DEEP] = MODE_DEEP};
-	return modes[relay->streaming];
-}
-
 static time_t modified(const char *path)
 {
 	struct stat status;
@@ -45,8 +39,6 @@ static void configure(struct pool *pool, const struct relay_conf *relay)
 	char error[NET_ERROR_SIZE];
 	pool->conf = conf_ref(relay->conf);
 	pool->relay = relay;
-	pool->mode = configured_mode(relay);
-	rate_set(&pool->rate, relay->rate, relay->rate > 1 ? (unsigned)relay->rate : 1);
 	pool->ca_changed = modified(relay->tls_ca_file);
 	if (relay->tls != TLS_NONE) {
 		pool->tls = tls_context_create(relay->tls_verify, relay->tls_ca_file, error, sizeof(error));
@@ -70,7 +62,8 @@ static void leave_account(struct pool *pool)
 	pool->account = NULL;
 }
 
-struct pool *pool_create(const struct relay_conf *relay, struct account *account, const struct pool_owner *owner)
+struct pool *pool_create(const struct relay_conf *relay, struct account *account, const struct pool_owner *owner,
+			 const struct learned *learned)
 {
 	struct pool *pool = mem_alloc(sizeof(*pool));
 	struct list *lists[] = {&pool->node, &pool->account_node, &pool->opening,   &pool->idle,
@@ -83,8 +76,11 @@ struct pool *pool_create(const struct relay_conf *relay, struct account *account
 	timer_init(&pool->retry, "connect back-off", on_dispatch, pool);
 	timer_init(&pool->settled, "connection that stays", on_settled, pool);
 	timer_init(&pool->paced, "rate", on_dispatch, pool);
+	timer_init(&pool->worthwhile, "one more connection", on_dispatch, pool);
 	join_account(pool, account);
 	configure(pool, relay);
+	learn_recall(pool, learned);
+	pool_set_rate(pool);
 	pool_dispatch_soon(pool);
 	return pool;
 }
@@ -108,6 +104,7 @@ void pool_free(struct pool *pool)
 	timer_cancel(&pool->retry);
 	timer_cancel(&pool->settled);
 	timer_cancel(&pool->paced);
+	timer_cancel(&pool->worthwhile);
 	list_remove(&pool->node);
 	leave_account(pool);
 	reply_unref(&pool->down);
@@ -124,6 +121,11 @@ unsigned pool_sockets(const struct pool *pool)
 {
 	return (unsigned)(list_count(&pool->opening) + list_count(&pool->idle) + list_count(&pool->busy) +
 			  list_count(&pool->closing) + list_count(&pool->lingering));
+}
+
+static size_t live_connections(const struct pool *pool)
+{
+	return list_count(&pool->opening) + list_count(&pool->idle) + list_count(&pool->busy);
 }
 
 unsigned pool_in_flight(const struct pool *pool)
@@ -309,6 +311,8 @@ static void on_ready(struct connection *c)
 		come_up(pool);
 	if (pool->failures > 0 && !timer_armed(&pool->settled))
 		timer_arm(&pool->settled, POOL_SETTLED);
+	demand_note_set_up(&pool->demand, connection_ready_at(c) - connection_created(c));
+	learn_ready(pool);
 	tell(pool, EVENT_CONNECTION_OPENED, c, NULL);
 	pool->owner->announced(pool, connection_announced(c));
 	if (pool->hold & ~(unsigned)HOLD_PAUSED)
@@ -321,7 +325,10 @@ static void on_failed(struct connection *c, enum stage stage, struct reply *why,
 	struct pool *pool = connection_pool(c);
 	pool->failed++;
 	bool was_down = pool->down != NULL;
-	count_failure(pool, c, why, trouble_setup(stage, why, settings, false));
+	if (!timer_armed(&pool->retry) && learn_refused(pool, stage, why, settings))
+		prove(pool); /* the relay is well: it is one more than it allows */
+	else
+		count_failure(pool, c, why, trouble_setup(stage, why, settings, false));
 	if (was_down || pool->down == NULL) /* else that it is down says it all, in one line */
 		tell(pool, EVENT_CONNECTION_FAILED, c, why->text);
 	pool_dispatch_soon(pool);
@@ -370,8 +377,10 @@ static void on_lost(struct connection *c, const char *why)
 		count_failure(pool, c, trouble, FAULT_PASSING);
 		reply_unref(&trouble);
 	}
-	if (why != NULL)
+	if (why != NULL) {
 		pool->depth = 1;
+		learn_lost(pool, c, why);
+	}
 	tell(pool, EVENT_CONNECTION_CLOSED, c, why);
 	pool->closed++;
 	pool_dispatch_soon(pool);
@@ -389,61 +398,21 @@ static void on_gone(struct connection *c)
 static void on_expired(struct connection *c)
 {
 	struct pool *pool = connection_pool(c);
-	size_t live = list_count(&pool->opening) + list_count(&pool->idle) + list_count(&pool->busy);
-	if (connection_life_over(c) || live > pool->relay->min_connections || pool->hold)
+	bool closed_soon = pool->limits.of[LIMIT_IDLE].value > 0; /* by the relay: another one is opened instead */
+	if (connection_life_over(c) || live_connections(pool) > pool->relay->min_connections || pool->hold ||
+	    closed_soon)
 		connection_retire(c);
 	else
 		connection_keep(c);
 	pool_dispatch_soon(pool);
 }
 
-static void simplify(struct pool *pool, enum pipeline_mode mode, const char *why)
-{
-	if (mode >= pool->mode)
-		return;
-	log_notice("relay: relay=%s, event=mode, mode=%s->%s (%s)", pool->relay->name, pipeline_mode_names[pool->mode],
-		   pipeline_mode_names[mode], why);
-	pool->mode = mode;
-	pool->mode_until = clock_now() + TROUBLE_MODE_KEPT;
-	struct list *lists[] = {&pool->opening, &pool->idle, &pool->busy};
-	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
-		LIST_EACH (node, next, lists[i])
-			connection_simplify(connection_of_node(node), mode);
-}
-
-/* How the next connections begin in MODE_DEEP. */
-static void learn_depth(struct pool *pool, const struct connection *c, const struct transaction *t)
-{
-	if (t->chunked)
-		pool->depth = connection_depth(c);
-	reply_unref(&pool->mark);
-	if (connection_mark(c) != NULL)
-		pool->mark = reply_ref(connection_mark(c));
-}
-
-/* What the end of a transaction says about pipelining at this relay. */
-static void learn_mode(struct pool *pool, const struct transaction *t, enum transaction_end end)
-{
-	if (t->unfit_deep) {
-		pool->depth = 1;
-		simplify(pool, MODE_OVERLAP,
-			 t->last_trouble ? t->last_trouble->text : "its reply to RSET tells nothing");
-	}
-	bool in_body = end == END_CONFUSED && t->final_reply != NULL; /* says nothing about its group */
-	if (!t->pipelined || in_body || (end != END_CONFUSED && end != END_REPLIED && !t->unheard))
-		return;
-	unsigned *count = t->overlapped ? &pool->confused_overlap : &pool->confused_group;
-	*count = end == END_REPLIED ? 0 : *count + 1;
-	enum pipeline_mode mode = trouble_mode(pool->mode, pool->confused_overlap, pool->confused_group);
-	simplify(pool, mode, t->last_trouble ? t->last_trouble->text : "confused");
-}
-
 static void on_back(struct connection *c, struct transaction *t, enum transaction_end end)
 {
 	struct pool *pool = connection_pool(c);
-	learn_mode(pool, t, end);
-	if (end == END_REPLIED) {
-		learn_depth(pool, c, t);
+	learn_transaction(pool, c, t, end);
+	end = learn_throttle(pool, c, t, end);
+	if (end == END_REPLIED || end == END_THROTTLED) {
 		pool->lost_in_row = 0;
 		if (pool->losing || (pool->failures > 0 && connection_ready_at(c) >= pool->failed_at))
 			prove(pool);
@@ -537,6 +506,21 @@ static struct connection *find_room(struct pool *pool, const struct transaction 
 	return best;
 }
 
+void pool_set_rate(struct pool *pool)
+{
+	int64_t configured = learn_configured(pool, LIMIT_RATE);
+	int64_t rate = limits_least(&pool->limits, LIMIT_RATE, configured);
+	/* A second's messages at once where the administrator knows the rate, one by one where we do. */
+	unsigned burst = rate == configured && rate > LIMITS_RATE_UNIT ? (unsigned)(rate / LIMITS_RATE_UNIT) : 1;
+	rate_set(&pool->rate, (double)rate / LIMITS_RATE_UNIT, burst);
+}
+
+void pool_pause(struct pool *pool, usec_t wait)
+{
+	pool->paused_until = clock_now() + wait;
+	timer_arm(&pool->paced, wait);
+}
+
 static bool paced(struct pool *pool)
 {
 	if (timer_armed(&pool->paced))
@@ -567,17 +551,37 @@ static void on_room(struct connection *c)
 		give_waiting(pool);
 }
 
-/* How many more connections are wanted: for who waits, for who is about to lose his, and to keep warm. */
-static size_t wanted(const struct pool *pool)
+/* Of those who wait and those who are about to lose their connection, how many have none in sight. */
+static size_t without(const struct pool *pool)
 {
-	size_t live = list_count(&pool->opening) + list_count(&pool->idle) + list_count(&pool->busy);
-	size_t missing = live < pool->relay->min_connections ? pool->relay->min_connections - live : 0;
 	size_t leaving = 0, spare = list_count(&pool->opening) + list_count(&pool->idle);
 	for (struct list *n = pool->busy.next; n != &pool->busy; n = n->next)
 		leaving += connection_last_use(connection_of_node(n)) || connection_life_over(connection_of_node(n));
 	size_t demand = list_count(&pool->waiting) + leaving;
-	size_t short_of = demand > spare ? demand - spare : 0;
-	return short_of > missing ? short_of : missing;
+	return demand > spare ? demand - spare : 0;
+}
+
+/*
+ * How many more connections are wanted: to keep warm, and one more when the waiting has cost as much as its set-up
+ * will. Where that was never measured, one for each who waits; where the rate is what holds them, none but the first.
+ */
+static size_t wanted(struct pool *pool)
+{
+	size_t live = live_connections(pool), waiting = without(pool), want = 0;
+	size_t missing = live < pool->relay->min_connections ? pool->relay->min_connections - live : 0;
+	if (timer_armed(&pool->paced))
+		waiting = live == 0 && waiting > 0;
+	demand_note_waiting(&pool->demand, waiting);
+	usec_t due = demand_due(&pool->demand);
+	if (due > 0)
+		timer_arm(&pool->worthwhile, due);
+	else
+		timer_cancel(&pool->worthwhile);
+	if (pool->demand.set_up == 0)
+		want = waiting;
+	else if (waiting > 0)
+		want = live == 0 || due == 0;
+	return want > missing ? want : missing;
 }
 
 static void open_one(struct pool *pool)
@@ -596,8 +600,10 @@ static void open_one(struct pool *pool)
 		.mode = pool->mode,
 		.depth = pool->depth,
 		.mark = pool->mark,
+		.limits = &pool->limits,
 	};
 	(void)connection_create(&settings);
+	demand_note_opened(&pool->demand);
 }
 
 unsigned pool_needs(const struct pool *pool)
@@ -624,6 +630,7 @@ static void open_wanted(struct pool *pool)
 			return;
 		}
 		open_one(pool);
+		pool_dispatch_soon(pool); /* when the next one would be worth it is to be seen anew */
 		if (account_turn_over(pool->account, pool))
 			return;
 	}
@@ -642,11 +649,7 @@ static void shrink(struct pool *pool)
 static void on_dispatch(void *arg)
 {
 	struct pool *pool = arg;
-	if (pool->mode_until > 0 && clock_now() >= pool->mode_until) {
-		pool->mode = configured_mode(pool->relay);
-		pool->mode_until = 0;
-		pool->confused_group = pool->confused_overlap = 0;
-	}
+	learn_try_again(pool);
 	shrink(pool);
 	give_waiting(pool);
 	open_wanted(pool);
@@ -796,7 +799,7 @@ bool pool_reconfigure(struct pool *pool, const struct relay_conf *relay)
 	pool->conf = conf_ref(relay->conf);
 	pool->relay = relay;
 	conf_unref(&old);
-	rate_set(&pool->rate, relay->rate, relay->rate > 1 ? (unsigned)relay->rate : 1);
+	pool_set_rate(pool);
 	account_slot_free(pool->account); /* the cap may have grown, or shrunk */
 	return true;
 }
@@ -833,6 +836,8 @@ void pool_view(const struct pool *pool, struct pool_view *view)
 	view->account = pool->account->name;
 	view->state = state_name(pool);
 	view->mode = pipeline_mode_names[pool->mode];
+	view->mode_reason = pool->mode_until > 0 ? pool->mode_why : NULL;
+	view->mode_for = pool->mode_until > 0 ? pool->mode_until - clock_now() : -1;
 	view->reason = pool->down ? pool->down->text : NULL;
 	view->retry_in = timer_armed(&pool->retry) ? pool->retry.due - clock_now() : -1;
 	view->max_connections = pool->relay->max_connections;
@@ -852,6 +857,13 @@ void pool_view(const struct pool *pool, struct pool_view *view)
 	view->opened = pool->opened;
 	view->closed = pool->closed;
 	view->failed = pool->failed;
+	for (enum limit_kind kind = 0; kind < LIMIT_KINDS; kind++)
+		view->limits[kind] = (struct limit_view){
+			.configured = learn_configured(pool, kind),
+			.in_force = limits_least(&pool->limits, kind, learn_configured(pool, kind)),
+			.learned = pool->limits.of[kind].learned,
+			.why = pool->limits.of[kind].why,
+		};
 }
 
 static const struct connection_owner callbacks = {

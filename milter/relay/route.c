@@ -9,8 +9,8 @@
 
 #include "base/conf.h"
 #include "base/mem.h"
-#include "relay/announced.h"
 #include "relay/delivery.h"
+#include "relay/memory.h"
 #include "relay/pool.h"
 #include "smtp/reply.h"
 #include "smtp/tag.h"
@@ -22,7 +22,7 @@ struct router {
 	struct delivery_router base; /* first: pools and deliveries get to it */
 	struct conf *conf;           /* held */
 	struct list accounts;
-	struct announced *announced;
+	struct memory *memory;
 	struct timer tick; /* while there is mail: shares */
 	unsigned ticks;
 	struct timer finish; /* tells main that all is over, from the loop */
@@ -53,8 +53,8 @@ static struct pool *live_pool(struct delivery_router *base, const char *relay)
 static void add_pool(struct router *router, const struct relay_conf *relay, bool unclean)
 {
 	struct account *account = account_get(&router->accounts, relay->account, unclean);
-	struct pool *pool = pool_create(relay, account, &callbacks);
-	const struct capabilities *caps = announced_get(router->announced, relay->name);
+	struct pool *pool = pool_create(relay, account, &callbacks, memory_learned(router->memory, relay->name));
+	const struct capabilities *caps = memory_announced(router->memory, relay->name);
 	pool->recipients_announced = caps ? caps->rcpt_max : 0;
 	LIST_EACH (node, next, &router->base.pools) { /* what was last told or ordered of it stands, and its rate */
 		struct pool *before = pool_of(node);
@@ -94,7 +94,7 @@ struct router *router_create(struct conf *conf, bool unclean)
 	router->base.pool = live_pool;
 	router->base.quiet = on_deliveries_over;
 	router->conf = conf_ref(conf);
-	router->announced = announced_create(conf->spool_directory);
+	router->memory = memory_create(conf->spool_directory);
 	timer_init(&router->tick, "shares", on_tick, router);
 	timer_init(&router->finish, "all is over", on_finish, router);
 	the_router = router;
@@ -111,7 +111,7 @@ void router_free(struct router *router)
 		pool_free(pool_of(router->base.pools.next));
 	timer_cancel(&router->tick);
 	timer_cancel(&router->finish);
-	announced_free(router->announced);
+	memory_free(router->memory);
 	conf_unref(&router->conf);
 	the_router = NULL;
 	free(router);
@@ -160,7 +160,7 @@ void router_offer(const struct router *router, struct capabilities *out)
 	size_t count = router->conf->relay_count;
 	const struct capabilities **known = mem_array(count, sizeof(*known));
 	for (size_t i = 0; i < count; i++)
-		known[i] = announced_get(router->announced, router->conf->relays[i].name);
+		known[i] = memory_announced(router->memory, router->conf->relays[i].name);
 	capabilities_mirror(known, count, out);
 	if (out->size > 0) /* the MTA counts the tag, which the relay never sees */
 		out->size += TAG_ROOM;
@@ -222,12 +222,20 @@ static void on_pool_empty(struct pool *pool)
 static void on_announced(struct pool *pool, const struct capabilities *caps)
 {
 	pool->recipients_announced = caps->rcpt_max;
-	announced_set(the_router->announced, pool->relay->name, caps);
+	memory_set_announced(the_router->memory, pool->relay->name, caps);
+}
+
+static void on_learned(struct pool *pool)
+{
+	struct learned learned;
+	pool_learned(pool, &learned);
+	memory_set_learned(the_router->memory, pool->relay->name, &learned);
 }
 
 static const struct pool_owner callbacks = {
 	.back = delivery_back,
 	.announced = on_announced,
+	.learned = on_learned,
 	.empty = on_pool_empty,
 };
 
@@ -277,6 +285,11 @@ bool router_drain(struct router *router, const char *relay)
 	return each_named(router, relay, act_drain);
 }
 
+bool router_forget(struct router *router, const char *relay)
+{
+	return each_named(router, relay, pool_forget);
+}
+
 bool router_reconnect(struct router *router, const char *relay)
 {
 	return each_named(router, relay, pool_reconnect);
@@ -288,7 +301,7 @@ void router_each_pool(const struct router *router, pool_view_fn *fn, void *arg)
 		struct pool_view view;
 		const struct pool *pool = LIST_ENTRY_OF(n, struct pool, node);
 		pool_view(pool, &view);
-		view.announced = announced_get(router->announced, pool->relay->name);
+		view.announced = memory_announced(router->memory, pool->relay->name);
 		if (view.announced != NULL)
 			view.mode = pipeline_mode_names[pipeline_mode_for(pool->mode, view.announced)];
 		fn(&view, arg);

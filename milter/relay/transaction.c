@@ -14,8 +14,8 @@
 #include "smtp/envelope.h"
 #include "smtp/reply.h"
 
-const char *const transaction_end_names[] = {"replied", "unsent",  "closing",   "confused",
-					     "unknown", "refused", "cancelled", "withdrawn"};
+const char *const transaction_end_names[] = {"replied",   "unsent",  "closing",   "confused", "unknown",
+					     "throttled", "refused", "cancelled", "withdrawn"};
 
 struct transaction *transaction_create(struct message *message, struct recipient *const *from, size_t count)
 {
@@ -72,6 +72,11 @@ size_t transaction_accepted(const struct transaction *t)
 	for (size_t i = 0; i < t->recipient_count; i++)
 		accepted += positive(t->rcpt_replies[i]);
 	return t->mail_reply != NULL && !positive(t->mail_reply) ? 0 : accepted;
+}
+
+bool transaction_taken(const struct transaction *t)
+{
+	return positive(t->final_reply) && transaction_accepted(t) > 0;
 }
 
 bool transaction_pointless(const struct transaction *t)

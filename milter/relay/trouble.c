@@ -98,6 +98,8 @@ enum disposition trouble_transaction(struct transaction *t, enum transaction_end
 		return DISPOSE_NEXT_RELAY;
 	case END_WITHDRAWN:
 		return DISPOSE_FORGET;
+	case END_THROTTLED:
+		return DISPOSE_WAIT;
 	case END_CONFUSED:
 		if (refused_in_the_body(t))
 			return DISPOSE_SETTLE;
@@ -130,8 +132,60 @@ struct reply *trouble_defer(const struct transaction *t, enum transaction_end en
 			   t->losses, said);
 }
 
+/* ---- too much at once ---- */
+
+static bool says_one_of(const struct reply *reply, const char *const *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcasestr(reply->text, words[i]) != NULL)
+			return true;
+	return false;
+}
+
+/*
+ * A 4xx that is about the pace and not about the message. There is no code of its own for it but 432 (RFC 4954 has
+ * another use for that one, which is not met here); the words are those of Postfix, Exchange, SES, Gmail and others.
+ */
+static bool about_pace(const struct reply *reply)
+{
+	static const char *const pace[] = {"throttl",      "too many",      "too much",  "too fast",  "rate limit",
+					   "sending rate", "rate exceeded", "slow down", "concurren", "limit exceeded"};
+	static const char *const other[] = {"quota",    "daily",   "per day", "recipients", "greylist",
+					    "graylist", "mailbox", "errors",  "invalid",    "hops"};
+	if (reply == NULL || reply->code < 400 || reply->code > 499)
+		return false;
+	return !says_one_of(reply, other, sizeof(other) / sizeof(other[0])) &&
+	       (reply->code == 432 || says_one_of(reply, pace, sizeof(pace) / sizeof(pace[0])));
+}
+
+struct reply *trouble_throttle(const struct transaction *t, enum transaction_end end, bool fresh)
+{
+	if (end == END_CLOSING)
+		return fresh && !t->stale && about_pace(t->last_trouble) ? t->last_trouble : NULL;
+	if (end != END_REPLIED)
+		return NULL;
+	for (size_t i = 0; i < t->recipient_count; i++)
+		if (!about_pace(transaction_verdict(t, i)))
+			return NULL;
+	return transaction_verdict(t, 0);
+}
+
+bool trouble_one_too_many(enum stage stage, bool settings)
+{
+	switch (stage) {
+	case STAGE_BANNER:
+	case STAGE_EHLO:
+		return true;
+	case STAGE_TLS:
+	case STAGE_AUTH:
+		return !settings;
+	default:
+		return false;
+	}
+}
+
 /* RFC 5321 §4.5.3.1.10: 452, and the older 552, for one recipient too many, after at least one was accepted. */
-bool trouble_recipient_again(const struct transaction *t, size_t i)
+bool trouble_too_many_recipients(const struct transaction *t, size_t i)
 {
 	const struct reply *reply = t->rcpt_replies[i];
 	if (reply == NULL || transaction_accepted(t) == 0)
@@ -140,6 +194,11 @@ bool trouble_recipient_again(const struct transaction *t, size_t i)
 		return reply->enhanced[0] == '\0' || strcmp(reply->enhanced, "4.5.3") == 0 ||
 		       strcmp(reply->enhanced, "5.5.3") == 0;
 	return reply->code == 552 && (strcmp(reply->enhanced, "5.5.3") == 0 || strcmp(reply->enhanced, "4.5.3") == 0);
+}
+
+bool trouble_recipient_again(const struct transaction *t, size_t i)
+{
+	return trouble_too_many_recipients(t, i) || (transaction_accepted(t) > 0 && about_pace(t->rcpt_replies[i]));
 }
 
 enum setup_fault trouble_setup(enum stage stage, const struct reply *reply, bool settings, bool token_kept)

@@ -29,7 +29,7 @@ static const struct refusal throttled = {"454 4.7.0 Throttling failure: Maximum 
 
 /* ---- settings ---- */
 
-void limits_init(struct limits *limits)
+void limits_init(struct relay_limits *limits)
 {
 	memset(limits, 0, sizeof(*limits));
 	limits->connections = limits->messages = limits->rate = NO_LIMIT;
@@ -56,7 +56,7 @@ static bool read_seconds(const char *text, usec_t *out)
 }
 
 /* "N/SECONDS" or "none". */
-static bool read_window(const char *text, struct limits *limits)
+static bool read_window(const char *text, struct relay_limits *limits)
 {
 	unsigned seconds = 0;
 	int used = 0;
@@ -71,7 +71,7 @@ static bool read_window(const char *text, struct limits *limits)
 }
 
 /* "RATE,BURST" or "none". It is full at first. */
-static bool read_bucket(const char *text, struct limits *limits)
+static bool read_bucket(const char *text, struct relay_limits *limits)
 {
 	int used = 0;
 
@@ -103,7 +103,7 @@ static bool read_choice(const char *text, const char *no, const char *yes, bool 
 	return *out || strcmp(text, no) == 0;
 }
 
-bool limits_set(struct limits *limits, const char *setting)
+bool limits_set(struct relay_limits *limits, const char *setting)
 {
 	const char *equals = strchr(setting, '=');
 	size_t length = equals == NULL ? 0 : (size_t)(equals - setting) + 1;
@@ -214,14 +214,14 @@ static const struct refusal *judge_connection(struct relay_connection *c)
 	static const enum step steps[REFUSES_COUNT] = {STEP_BANNER, STEP_AUTH, STEP_CONNECT};
 	static const struct refusal *const refusals[REFUSES_COUNT] = {&too_many_connections, &too_many_sessions,
 								      &in_silence};
-	const struct limits *limits = &c->relay->limits;
+	const struct relay_limits *limits = &c->relay->limits;
 
 	if (c->step != steps[limits->refuses] || !one_too_many(c))
 		return NULL;
 	return limits->mute && limits->refuses != REFUSES_SILENT ? &without_reason : refusals[limits->refuses];
 }
 
-static bool too_many_in_window(struct limits *limits)
+static bool too_many_in_window(struct relay_limits *limits)
 {
 	if (limits->rate == NO_LIMIT)
 		return false;
@@ -232,7 +232,7 @@ static bool too_many_in_window(struct limits *limits)
 	return limits->window_count++ >= limits->rate;
 }
 
-static bool bucket_empty(struct limits *limits)
+static bool bucket_empty(struct relay_limits *limits)
 {
 	if (limits->refill <= 0)
 		return false;
@@ -248,7 +248,7 @@ static bool bucket_empty(struct limits *limits)
 
 static const struct refusal *judge_mail(struct relay_connection *c)
 {
-	struct limits *limits = &c->relay->limits;
+	struct relay_limits *limits = &c->relay->limits;
 
 	if (c->limits.messages >= limits->messages)
 		return limits->mute ? &without_reason : &too_many_messages;

@@ -22,7 +22,7 @@ enum limits_refuses {
 };
 
 /* One for each scripted relay. */
-struct limits {
+struct relay_limits {
 	unsigned connections; /* at once; NO_LIMIT */
 	enum limits_refuses refuses;
 	unsigned messages; /* of one connection; NO_LIMIT */
@@ -58,9 +58,9 @@ struct refusal {
 	bool closes;
 };
 
-void limits_init(struct limits *limits);
+void limits_init(struct relay_limits *limits);
 /* "KEY=VALUE" of a `server` line. False if it is no limit. */
-bool limits_set(struct limits *limits, const char *setting) MUST_CHECK;
+bool limits_set(struct relay_limits *limits, const char *setting) MUST_CHECK;
 
 void limits_begin(struct relay_connection *c);
 void limits_touch(struct relay_connection *c); /* something has come, or was said */

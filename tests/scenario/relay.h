@@ -181,7 +181,7 @@ struct scripted_relay {
 	char *password;
 	char *offers; /* EHLO keywords with their parameters, separated by commas; STARTTLS and AUTH come by themselves */
 	char *without; /* keywords left out all the same, separated by commas; "" for none */
-	struct limits limits;
+	struct relay_limits limits;
 
 	struct list rules;
 	struct list connections;

@@ -56,6 +56,7 @@
  *   run                          until every message is settled, or nothing more would happen
  *   pass 10s
  *   mark                         from here on `refused` and `expired` are counted anew
+ *   unlearn [a]                  what was learned of the relay is forgotten
  *   pause|resume|drain|reconnect [a], reload, shutdown, abort, start [unclean], restart [unclean]
  *
  * What must have happened so far (a figure N may be N..M or N..):

@@ -603,10 +603,8 @@ static bool step_order(struct world *w, const struct line *line)
 		const char *word;
 		bool (*order)(struct router *router, const char *relay);
 	} orders[] = {
-		{"pause", router_pause},
-		{"resume", router_resume},
-		{"drain", router_drain},
-		{"reconnect", router_reconnect},
+		{"pause", router_pause},         {"resume", router_resume},  {"drain", router_drain},
+		{"reconnect", router_reconnect}, {"unlearn", router_forget},
 	};
 	const char *relay = line->count > 1 ? line->words[1].text : NULL;
 
@@ -659,7 +657,7 @@ static const struct {
 	     {"pause", step_order},     {"reconnect", step_order}, {"refuse", step_refuse}, {"relay", step_relay},
 	     {"reload", step_reload},   {"restart", step_start},   {"resume", step_order},  {"route", step_route},
 	     {"run", step_run},         {"send", step_send},       {"server", step_server}, {"shutdown", step_shutdown},
-	     {"start", step_start},     {"stream", step_send}};
+	     {"start", step_start},     {"stream", step_send},     {"unlearn", step_order}};
 
 /* "then" at the end of a line: the next line is carried out before anything happens. */
 static bool is_joined(const struct line *line)

@@ -322,7 +322,7 @@ START_TEST(a_relay_has_defaults)
 	ck_assert_str_eq(relay->account, "smtp.example.org");
 	ck_assert_uint_eq(relay->max_connections, 10);
 	ck_assert_uint_eq(relay->min_connections, 0);
-	ck_assert_uint_eq(relay->max_messages, 100);
+	ck_assert_uint_eq(relay->max_messages, 0);
 	ck_assert_int_eq(relay->max_age, 300 * USEC_PER_SEC);
 	ck_assert_int_eq(relay->idle_timeout, 60 * USEC_PER_SEC);
 	ck_assert(relay->rate == 0);

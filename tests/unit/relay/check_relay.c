@@ -35,9 +35,11 @@ void end_transaction(struct transaction *t)
 int main(void)
 {
 	spool_configure(1 << 20, "/tmp");
-	SRunner *runner = srunner_create(announced_suite());
-	srunner_add_suite(runner, auth_suite());
+	SRunner *runner = srunner_create(auth_suite());
+	srunner_add_suite(runner, demand_suite());
 	srunner_add_suite(runner, depth_suite());
+	srunner_add_suite(runner, limits_suite());
+	srunner_add_suite(runner, memory_suite());
 	srunner_add_suite(runner, pipeline_suite());
 	srunner_add_suite(runner, token_suite());
 	srunner_add_suite(runner, transaction_suite());

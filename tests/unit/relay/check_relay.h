@@ -6,9 +6,11 @@
 
 #include "relay/transaction.h"
 
-Suite *announced_suite(void);
 Suite *auth_suite(void);
+Suite *demand_suite(void);
 Suite *depth_suite(void);
+Suite *limits_suite(void);
+Suite *memory_suite(void);
 Suite *pipeline_suite(void);
 Suite *token_suite(void);
 Suite *transaction_suite(void);

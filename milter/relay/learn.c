@@ -1,0 +1,250 @@
+/*
+ * What a pool learns (learn.h). Decided by trouble.c, depth.c and limits.c; here it is told to the pool's connections,
+ * the log and the router.
+ */
+#include "learn.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "smtp/reply.h"
+
+#define PAUSE_FIRST USEC_PER_SEC /* nothing is given to a relay that wants its mail later; doubled each time */
+#define PAUSE_MOST (60 * USEC_PER_SEC)
+#define IDLE_LEAST USEC_PER_SEC /* closed sooner after its last message, it was not closed for being idle */
+#define TEXT_SIZE 256
+
+/* ---- limits ---- */
+
+int64_t learn_configured(const struct pool *pool, enum limit_kind kind)
+{
+	const struct relay_conf *relay = pool->relay;
+	switch (kind) {
+	case LIMIT_CONNECTIONS:
+		return relay->max_connections;
+	case LIMIT_MESSAGES:
+		return relay->max_messages;
+	case LIMIT_AGE:
+		return relay->max_age;
+	case LIMIT_IDLE:
+		return relay->idle_timeout;
+	case LIMIT_RATE:
+		return (int64_t)(relay->rate * LIMITS_RATE_UNIT);
+	case LIMIT_KINDS:
+		break;
+	}
+	return 0;
+}
+
+static int64_t in_force(const struct pool *pool, enum limit_kind kind)
+{
+	return limits_least(&pool->limits, kind, learn_configured(pool, kind));
+}
+
+/* A limit has changed: `before` was in force. */
+static void changed(struct pool *pool, enum limit_kind kind, int64_t before, const char *why)
+{
+	char from[32], to[32];
+	int64_t after = in_force(pool, kind);
+	pool->owner->learned(pool);
+	if (before == after)
+		return;
+	limits_format(kind, before, from, sizeof(from));
+	limits_format(kind, after, to, sizeof(to));
+	if (after != 0 && (before == 0 || after < before))
+		log_warning("throttle: relay=%s, %s=%s->%s (%s)", pool->relay->name, limit_names[kind], from, to, why);
+	else
+		log_notice("throttle: relay=%s, %s=%s->%s (%s)", pool->relay->name, limit_names[kind], from, to, why);
+	if (kind == LIMIT_RATE)
+		pool_set_rate(pool);
+	if (kind == LIMIT_CONNECTIONS)
+		account_slot_free(pool->account);
+}
+
+static void met(struct pool *pool, enum limit_kind kind, int64_t at, const char *why)
+{
+	int64_t before = in_force(pool, kind);
+	if (limits_met(&pool->limits, kind, at, why))
+		changed(pool, kind, before, why);
+}
+
+bool learn_refused(struct pool *pool, enum stage stage, const struct reply *why, bool settings)
+{
+	unsigned ready = account_ready(pool->account);
+	int64_t before = in_force(pool, LIMIT_CONNECTIONS);
+	if (ready == 0 || !trouble_one_too_many(stage, settings))
+		return false;
+	if (limits_met(&pool->limits, LIMIT_CONNECTIONS, ready, why->text))
+		changed(pool, LIMIT_CONNECTIONS, before, why->text);
+	return ready >= account_max(pool->account);
+}
+
+void learn_ready(struct pool *pool)
+{
+	int64_t before = in_force(pool, LIMIT_CONNECTIONS);
+	if (limits_allowed(&pool->limits, LIMIT_CONNECTIONS, account_ready(pool->account)))
+		changed(pool, LIMIT_CONNECTIONS, before, "it takes as many");
+}
+
+void learn_lost(struct pool *pool, const struct connection *c, const char *why)
+{
+	struct connection_end end;
+	if (!connection_ended(c, &end))
+		return;
+	enum limit_kind kind = end.idle >= IDLE_LEAST ? LIMIT_IDLE : LIMIT_MESSAGES;
+	int64_t at = kind == LIMIT_IDLE ? end.idle : end.messages;
+	bool known = pool->limits.of[kind].value > 0 && at >= pool->limits.of[kind].value;
+	met(pool, kind, at, why);
+	/* One ending, one limit: its age only where there is no other reason. */
+	if (!known && pool->limits.of[kind].seen > 0)
+		met(pool, LIMIT_AGE, end.age, why);
+}
+
+/* ---- the rate ---- */
+
+enum transaction_end learn_throttle(struct pool *pool, const struct connection *c, struct transaction *t,
+				    enum transaction_end end)
+{
+	char line[TEXT_SIZE];
+	struct reply *why = trouble_throttle(t, end, connection_finished(c) == 0);
+	if (why == NULL) {
+		if (end == END_REPLIED && transaction_taken(t)) {
+			limits_note_accepted(&pool->limits);
+			pool->pause = 0;
+		}
+		return end;
+	}
+	why = reply_ref(why);
+	reply_unref(&t->last_trouble);
+	t->last_trouble = why;
+	if (pool->paused_until > clock_now())
+		return END_THROTTLED; /* under way already when it was refused first */
+	int64_t before = in_force(pool, LIMIT_RATE);
+	(void)reply_line(why, line, sizeof(line));
+	if (limits_throttled(&pool->limits, line))
+		changed(pool, LIMIT_RATE, before, line);
+	pool->pause = pool->pause == 0 ? PAUSE_FIRST : pool->pause < PAUSE_MOST / 2 ? 2 * pool->pause : PAUSE_MOST;
+	pool_pause(pool, pool->pause);
+	return END_THROTTLED;
+}
+
+/* ---- the way to talk ---- */
+
+static void tell_connections(struct pool *pool, enum pipeline_mode mode)
+{
+	struct list *lists[] = {&pool->opening, &pool->idle, &pool->busy};
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		LIST_EACH (node, next, lists[i])
+			connection_simplify(connection_of_node(node), mode);
+}
+
+static void simplify(struct pool *pool, enum pipeline_mode mode, const char *why)
+{
+	if (mode >= pool->mode)
+		return;
+	log_notice("relay: relay=%s, event=mode, mode=%s->%s (%s)", pool->relay->name, pipeline_mode_names[pool->mode],
+		   pipeline_mode_names[mode], why);
+	pool->mode = mode;
+	pool->mode_until = clock_now() + TROUBLE_MODE_KEPT;
+	(void)snprintf(pool->mode_why, sizeof(pool->mode_why), "%s", why);
+	tell_connections(pool, mode);
+	pool->owner->learned(pool);
+}
+
+/* How the next connections begin in MODE_DEEP. */
+static void learn_depth(struct pool *pool, const struct connection *c, const struct transaction *t)
+{
+	if (t->chunked)
+		pool->depth = connection_depth(c);
+	reply_unref(&pool->mark);
+	if (connection_mark(c) != NULL)
+		pool->mark = reply_ref(connection_mark(c));
+}
+
+void learn_transaction(struct pool *pool, const struct connection *c, const struct transaction *t,
+		       enum transaction_end end)
+{
+	if (t->unfit_deep) {
+		pool->depth = 1;
+		simplify(pool, MODE_OVERLAP,
+			 t->last_trouble ? t->last_trouble->text : "its reply to RSET tells nothing");
+	}
+	if (end == END_REPLIED)
+		learn_depth(pool, c, t);
+	bool in_body = end == END_CONFUSED && t->final_reply != NULL; /* says nothing about its group */
+	if (!t->pipelined || in_body || (end != END_CONFUSED && end != END_REPLIED && !t->unheard))
+		return;
+	unsigned *count = t->overlapped ? &pool->confused_overlap : &pool->confused_group;
+	*count = end == END_REPLIED ? 0 : *count + 1;
+	enum pipeline_mode mode = trouble_mode(pool->mode, pool->confused_overlap, pool->confused_group);
+	simplify(pool, mode, t->last_trouble ? t->last_trouble->text : "confused");
+}
+
+/* ---- time, memory ---- */
+
+static enum pipeline_mode configured_mode(const struct relay_conf *relay)
+{
+	static const enum pipeline_mode modes[] = {
+		[STREAMING_OFF] = MODE_CLASSIC, [STREAMING_AUTO] = MODE_OVERLAP, [STREAMING_DEEP] = MODE_DEEP};
+	return modes[relay->streaming];
+}
+
+static void forget_mode(struct pool *pool)
+{
+	pool->mode = configured_mode(pool->relay);
+	pool->mode_until = 0;
+	pool->confused_group = pool->confused_overlap = 0;
+}
+
+void learn_try_again(struct pool *pool)
+{
+	if (pool->mode_until > 0 && clock_now() >= pool->mode_until) {
+		forget_mode(pool);
+		pool->owner->learned(pool);
+	}
+	for (enum limit_kind kind = 0; kind < LIMIT_KINDS; kind++) {
+		int64_t before = in_force(pool, kind);
+		if (limits_raise(&pool->limits, kind, learn_configured(pool, kind)))
+			changed(pool, kind, before, "to see whether it still holds");
+	}
+}
+
+void learn_recall(struct pool *pool, const struct learned *learned)
+{
+	forget_mode(pool);
+	if (learned == NULL)
+		return;
+	for (unsigned i = 0; i < LIMIT_KINDS; i++)
+		pool->limits.of[i] = learned->limits[i];
+	int64_t left = learned->mode_until - clock_wall();
+	if (learned->mode < pool->mode && left > 0) {
+		pool->mode = learned->mode;
+		pool->mode_until = clock_now() + (left < TROUBLE_MODE_KEPT ? left : TROUBLE_MODE_KEPT);
+		(void)snprintf(pool->mode_why, sizeof(pool->mode_why), "%s", learned->mode_why);
+	}
+}
+
+void pool_learned(const struct pool *pool, struct learned *out)
+{
+	*out = (struct learned){.mode = MODE_COUNT};
+	if (pool->mode_until > 0) {
+		out->mode = pool->mode;
+		out->mode_until = clock_wall() + pool->mode_until - clock_now();
+		(void)snprintf(out->mode_why, sizeof(out->mode_why), "%s", pool->mode_why);
+	}
+	for (unsigned i = 0; i < LIMIT_KINDS; i++)
+		out->limits[i] = pool->limits.of[i];
+}
+
+void pool_forget(struct pool *pool)
+{
+	pool->limits = (struct limits){.second = 0};
+	pool->pause = 0;
+	pool->depth = 1;
+	pool->recipients_learned = 0;
+	forget_mode(pool);
+	pool_set_rate(pool);
+	pool_pause(pool, 0);
+	account_slot_free(pool->account);
+	pool->owner->learned(pool);
+}
