@@ -98,7 +98,7 @@ static const char *format_cell(const json_t *value, enum kind kind, char out[CEL
 	else if (json_is_number(value) && kind == KIND_TIME)
 		format_time(number, out, CELL_SIZE);
 	else if (json_is_number(value))
-		snprintf(out, CELL_SIZE, "%.0f", number);
+		snprintf(out, CELL_SIZE, json_is_real(value) ? "%.3g" : "%.0f", number);
 	for (char *c = out; *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 127)
 			*c = '?';
@@ -216,6 +216,8 @@ static const struct column pool_record[] = {
 	{"reason", "reason", KIND_TEXT, false},
 	{"next attempt in", "retry_in", KIND_SECONDS, false},
 	{"mode", "mode", KIND_TEXT, false},
+	{"because", "mode_reason", KIND_TEXT, false},
+	{"for another", "mode_for", KIND_SECONDS, false},
 	{"announced", "announced", KIND_TEXT, false},
 	{"max-connections", "max_connections", KIND_COUNT, false},
 	{"busy", "busy", KIND_COUNT, false},
@@ -254,6 +256,12 @@ static const struct column connection_columns[] = {
 	{"NOW", "in_flight", KIND_COUNT, false},
 	{"RTT", "round_trip", KIND_SECONDS, false},
 	{"HOST", "host", KIND_TEXT, true},
+};
+
+static const struct column limit_columns[] = {
+	{"RELAY", "relay", KIND_TEXT, true},      {"LIMIT", "limit", KIND_TEXT, false},
+	{"NOW", "in_force", KIND_COUNT, false},   {"CONFIGURED", "configured", KIND_COUNT, false},
+	{"LEARNED", "learned", KIND_TIME, false}, {"WHY", "why", KIND_TEXT, true},
 };
 
 static const struct column session_columns[] = {
@@ -337,6 +345,13 @@ static int show_connections(const json_t *answer, const char *argument)
 	return show_left_out(answer);
 }
 
+static int show_limits(const json_t *answer, const char *argument)
+{
+	(void)argument;
+	table_print(json_object_get(answer, "limits"), limit_columns, COUNT(limit_columns));
+	return show_left_out(answer);
+}
+
 static int show_sessions(const json_t *answer, const char *argument)
 {
 	(void)argument;
@@ -399,6 +414,7 @@ static show_fn *const shows[ADMIN_VERBS] = {
 	[ADMIN_SESSIONS] = show_sessions, [ADMIN_CONFIG] = show_config,  [ADMIN_CHECK] = show_check,
 	[ADMIN_RELOAD] = show_done,       [ADMIN_PAUSE] = show_done,     [ADMIN_RESUME] = show_done,
 	[ADMIN_DRAIN] = show_done,        [ADMIN_RECONNECT] = show_done, [ADMIN_VERSION] = show_version,
+	[ADMIN_FORGET] = show_done,       [ADMIN_LIMITS] = show_limits,
 };
 
 /* ---- the daemon ---- */

@@ -11,6 +11,7 @@ enum admin_verb {
 	ADMIN_STATUS = 0,  /* the daemon and its relays on one screen */
 	ADMIN_POOLS,       /* the pool of each relay, or of one in full */
 	ADMIN_CONNECTIONS, /* each socket to a relay */
+	ADMIN_LIMITS,      /* the limits of each relay, configured and learned */
 	ADMIN_SESSIONS,    /* each LMTP session of the MTA */
 	ADMIN_CONFIG,      /* the running configuration */
 	ADMIN_CHECK,       /* is the file on disk valid? */
@@ -19,6 +20,7 @@ enum admin_verb {
 	ADMIN_RESUME,      /* the opposite of pause and drain */
 	ADMIN_DRAIN,       /* pause, and close each connection when it is free */
 	ADMIN_RECONNECT,   /* replace each connection when it is free */
+	ADMIN_FORGET,      /* what was learned of a relay */
 	ADMIN_VERSION,     /* of the daemon and its libraries */
 	ADMIN_VERBS
 };

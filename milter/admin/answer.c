@@ -164,6 +164,8 @@ static void pool_row(const struct pool_view *pool, void *arg)
 	put(row, "account", text(pool->account));
 	put(row, "state", text(pool->state));
 	put(row, "mode", text(pool->mode));
+	put(row, "mode_reason", text(pool->mode_reason));
+	put(row, "mode_for", seconds(pool->mode_for));
 	put(row, "reason", text(pool->reason));
 	put(row, "retry_in", seconds(pool->retry_in));
 	put(row, "max_connections", count(pool->max_connections));
@@ -186,6 +188,35 @@ static void pool_row(const struct pool_view *pool, void *arg)
 	put(row, "announced",
 	    pool->announced ? text(capabilities_format(pool->announced, announced, sizeof(announced))) : json_null());
 	rows_add(rows, row);
+}
+
+/* In messages, seconds, messages a second. */
+static json_t *limit_value(enum limit_kind kind, int64_t value)
+{
+	if (value == 0)
+		return json_null();
+	if (kind == LIMIT_CONNECTIONS || kind == LIMIT_MESSAGES)
+		return json_integer(value);
+	return json_real((double)value / (double)(kind == LIMIT_RATE ? LIMITS_RATE_UNIT : USEC_PER_SEC));
+}
+
+static void limit_rows(const struct pool_view *pool, void *arg)
+{
+	struct rows *rows = arg;
+	for (enum limit_kind kind = 0; kind < LIMIT_KINDS; kind++) {
+		const struct limit_view *limit = &pool->limits[kind];
+		if (!rows_want(rows, pool->relay))
+			return;
+		json_t *row = json_object();
+		put(row, "relay", text(pool->relay));
+		put(row, "limit", text(limit_names[kind]));
+		put(row, "in_force", limit_value(kind, limit->in_force));
+		put(row, "configured", limit_value(kind, limit->configured));
+		put(row, "learned",
+		    limit->learned > 0 ? json_real((double)limit->learned / (double)USEC_PER_SEC) : json_null());
+		put(row, "why", text(limit->learned > 0 ? limit->why : NULL));
+		rows_add(rows, row);
+	}
 }
 
 static void connection_row(const struct connection_view *connection, void *arg)
@@ -293,6 +324,19 @@ static json_t *answer_pools(const struct control_doors *doors, const char *argum
 	}
 	json_t *answer = answer_new();
 	rows_put(answer, "pools", &rows);
+	return answer;
+}
+
+static json_t *answer_limits(const struct control_doors *doors, const char *argument)
+{
+	struct rows rows = {.array = json_array(), .relay = argument};
+	router_each_pool(doors->router, limit_rows, &rows);
+	if (argument && json_array_size(rows.array) == 0) {
+		json_decref(rows.array);
+		return answer_unknown_relay(doors, argument);
+	}
+	json_t *answer = answer_new();
+	rows_put(answer, "limits", &rows);
 	return answer;
 }
 
@@ -413,8 +457,15 @@ static json_t *answer_reconnect(const struct control_doors *doors, const char *a
 							 : answer_unknown_relay(doors, argument);
 }
 
+static json_t *answer_forget(const struct control_doors *doors, const char *argument)
+{
+	return router_forget(doors->router, argument) ? answer_done(ADMIN_FORGET, argument, NULL)
+						      : answer_unknown_relay(doors, argument);
+}
+
 static answer_fn *const answers[ADMIN_VERBS] = {
 	[ADMIN_STATUS] = answer_status,           [ADMIN_POOLS] = answer_pools,
+	[ADMIN_FORGET] = answer_forget,           [ADMIN_LIMITS] = answer_limits,
 	[ADMIN_CONNECTIONS] = answer_connections, [ADMIN_SESSIONS] = answer_sessions,
 	[ADMIN_CONFIG] = answer_config,           [ADMIN_CHECK] = answer_check,
 	[ADMIN_RELOAD] = answer_reload,           [ADMIN_PAUSE] = answer_pause,

@@ -11,6 +11,7 @@ const struct admin_verb_info admin_verbs[ADMIN_VERBS] = {
 	[ADMIN_STATUS] = {"status", "", false, "the daemon and its relays on one screen (the default)"},
 	[ADMIN_POOLS] = {"pools", "[RELAY]", false, "the pool of each relay, or of one in full"},
 	[ADMIN_CONNECTIONS] = {"connections", "[RELAY]", false, "each connection to a relay"},
+	[ADMIN_LIMITS] = {"limits", "[RELAY]", false, "the limits of each relay, configured and learned"},
 	[ADMIN_SESSIONS] = {"sessions", "", false, "each LMTP session of the MTA"},
 	[ADMIN_CONFIG] = {"config", "", false, "the running configuration, secrets hidden"},
 	[ADMIN_CHECK] = {"check", "", false, "test the configuration file, load nothing"},
@@ -19,6 +20,7 @@ const struct admin_verb_info admin_verbs[ADMIN_VERBS] = {
 	[ADMIN_RESUME] = {"resume", "[RELAY]", true, "end pause and drain"},
 	[ADMIN_DRAIN] = {"drain", "[RELAY]", true, "pause, and close each connection when it is free"},
 	[ADMIN_RECONNECT] = {"reconnect", "[RELAY]", true, "replace each connection when it is free"},
+	[ADMIN_FORGET] = {"forget", "[RELAY]", true, "forget what was learned of a relay"},
 	[ADMIN_VERSION] = {"version", "", false, "versions of the daemon and its libraries"},
 };
 

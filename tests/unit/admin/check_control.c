@@ -132,8 +132,35 @@ START_TEST(a_name_narrows_pools_and_connections)
 }
 END_TEST
 
+START_TEST(limits_are_told_in_messages_and_seconds)
+{
+	rooms.pools[0].limits[LIMIT_CONNECTIONS] = (struct limit_view){
+		.in_force = 10, .configured = 20, .learned = 1764331200 * USEC_PER_SEC, .why = "421 4.4.5 Too many"};
+	rooms.pools[0].limits[LIMIT_IDLE] =
+		(struct limit_view){.in_force = 4500 * USEC_PER_MSEC, .configured = 60 * USEC_PER_SEC};
+	rooms.pools[0].limits[LIMIT_RATE] = (struct limit_view){.in_force = 500, .configured = 0};
+	json_t *answer = ask("{\"verb\":\"limits\",\"args\":[\"socketlabs\"]}");
+	const json_t *limits = json_object_get(answer, "limits"), *row = json_array_get(limits, LIMIT_CONNECTIONS);
+	ck_assert_uint_eq(json_array_size(limits), LIMIT_KINDS);
+	ck_assert_str_eq(string_of(row, "limit"), "max_connections");
+	ck_assert_int_eq(json_integer_value(json_object_get(row, "in_force")), 10);
+	ck_assert_int_eq(json_integer_value(json_object_get(row, "configured")), 20);
+	ck_assert(json_real_value(json_object_get(row, "learned")) == 1764331200);
+	ck_assert_str_eq(string_of(row, "why"), "421 4.4.5 Too many");
+	row = json_array_get(limits, LIMIT_IDLE);
+	ck_assert(json_real_value(json_object_get(row, "in_force")) == 4.5);
+	ck_assert(json_is_null(json_object_get(row, "why")));
+	row = json_array_get(limits, LIMIT_RATE);
+	ck_assert(json_real_value(json_object_get(row, "in_force")) == 0.5);
+	ck_assert(json_is_null(json_object_get(row, "configured")));
+	json_decref(answer);
+}
+END_TEST
+
 START_TEST(an_unknown_relay_is_answered_with_those_there_are)
 {
+	expect_refusal("{\"verb\":\"limits\",\"args\":[\"sokcetlabs\"]}", "usage", "relays are: socketlabs");
+	expect_refusal("{\"verb\":\"forget\",\"args\":[\"sokcetlabs\"]}", "usage", "relays are: socketlabs");
 	expect_refusal("{\"verb\":\"pools\",\"args\":[\"sokcetlabs\"]}", "usage", "relays are: socketlabs");
 	expect_refusal("{\"verb\":\"connections\",\"args\":[\"sokcetlabs\"]}", "usage", "relays are: socketlabs");
 	expect_refusal("{\"verb\":\"pause\",\"args\":[\"sokcetlabs\"]}", "usage", "relays are: socketlabs");
@@ -232,7 +259,7 @@ static const uid_t stranger = 4712;
 
 START_TEST(a_stranger_may_look_and_not_change)
 {
-	static const char *const verbs[] = {"reload", "pause", "resume", "drain", "reconnect"};
+	static const char *const verbs[] = {"reload", "pause", "resume", "drain", "reconnect", "forget"};
 	char line[64];
 	rooms.peer = stranger;
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
@@ -262,6 +289,7 @@ START_TEST(root_the_daemon_and_its_user_may_change)
 	expect_done(geteuid(), "{\"verb\":\"resume\",\"args\":[]}", "resume all");
 	expect_done(4711, "{\"verb\":\"drain\"}", "drain all");
 	expect_done(4711, "{\"verb\":\"reconnect\"}", "reconnect all");
+	expect_done(4711, "{\"verb\":\"forget\",\"args\":[\"socketlabs\"]}", "forget socketlabs");
 	expect_done(4711, "{\"verb\":\"reload\"}", "reload");
 }
 END_TEST
@@ -408,6 +436,7 @@ Suite *control_suite(void)
 	tcase_add_test(answers, pools_tell_times_in_seconds_and_unknown_as_null);
 	tcase_add_test(answers, pools_tell_what_was_counted);
 	tcase_add_test(answers, a_name_narrows_pools_and_connections);
+	tcase_add_test(answers, limits_are_told_in_messages_and_seconds);
 	tcase_add_test(answers, an_unknown_relay_is_answered_with_those_there_are);
 	tcase_add_test(answers, octets_that_are_not_utf8_never_cost_the_answer);
 	tcase_add_test(answers, rows_beyond_the_limit_are_left_out_and_counted);

@@ -79,6 +79,13 @@ static void fill_rooms(void)
 		.waiting = 12345,
 		.oldest_wait = 539 * USEC_PER_SEC,
 	};
+	for (unsigned i = 0; i < LIMIT_KINDS; i++)
+		rooms.pools[0].limits[i] = (struct limit_view){
+			.in_force = 86400 * USEC_PER_SEC,
+			.configured = 86400 * USEC_PER_SEC,
+			.learned = 1764331200 * USEC_PER_SEC,
+			.why = "421 4.4.5 Too many connections from your host, and many more words about it",
+		};
 	rooms.stats = (struct stats_view){.relay = rooms.pools[0].relay,
 					  .counts = {.sent = 123456789, .deferred = 1234567, .bounced = 123456}};
 	rooms.connections[0] =
@@ -117,6 +124,9 @@ START_TEST(tables_fit_80_columns)
 	ck_assert_int_eq(RUN("connections"), 0);
 	expect_80_columns();
 	expect_says("email-smtp");
+	ck_assert_int_eq(RUN("limits"), 0);
+	expect_80_columns();
+	expect_says("max_connections");
 	ck_assert_int_eq(RUN("sessions"), 0);
 	expect_80_columns();
 	expect_says("4fXyZ1AbCdEfGhIj");

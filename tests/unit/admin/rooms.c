@@ -61,6 +61,12 @@ bool router_reconnect(struct router *router, const char *relay)
 	return called("reconnect", relay);
 }
 
+bool router_forget(struct router *router, const char *relay)
+{
+	(void)router;
+	return called("forget", relay);
+}
+
 /* ---- ingest, observe ---- */
 
 size_t listener_sessions(const struct listener *listener)
