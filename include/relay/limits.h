@@ -27,8 +27,9 @@ struct limit {
 	usec_t kept;     /* how long it stays as it is; longer each time that raising it was refused */
 	char why[256];   /* what the relay said then */
 
-	int64_t seen;          /* where it refused last, but not yet twice; 0 */
+	int64_t seen;          /* where it refused last, but not yet often enough; 0 */
 	usec_t seen_at;        /* clock_now() then */
+	unsigned sightings;    /* how often, in a row, it refused there */
 	unsigned before_raise; /* messages accepted since it was met or raised */
 	unsigned raises;       /* since it was met */
 };
@@ -45,7 +46,8 @@ extern const char *const limit_names[LIMIT_KINDS];
 
 /*
  * The relay refused what went beyond `at`: so many connections that it has, messages that a connection carried, and so
- * on. A limit is believed when it was met twice at the same value; at once where it was known before it was raised.
+ * on. A limit is believed when it was met at the same value twice, a time three times; at once where it was known before
+ * it was raised.
  * Refusals within half a second are one. True if the limit in force has changed.
  */
 bool limits_met(struct limits *limits, enum limit_kind kind, int64_t at, const char *why) MUST_CHECK;

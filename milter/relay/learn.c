@@ -11,7 +11,9 @@
 
 #define PAUSE_FIRST USEC_PER_SEC /* nothing is given to a relay that wants its mail later; doubled each time */
 #define PAUSE_MOST (60 * USEC_PER_SEC)
-#define IDLE_LEAST USEC_PER_SEC /* closed sooner after its last message, it was not closed for being idle */
+#define IDLE_LEAST (5 * USEC_PER_SEC) /* closed sooner after its last message, it was not closed for being idle */
+#define IDLE_NONE USEC_PER_SEC        /* … but for that message */
+#define AGE_LEAST (10 * USEC_PER_SEC) /* what does not live as long has another reason */
 #define TEXT_SIZE 256
 
 /* ---- limits ---- */
@@ -92,11 +94,12 @@ void learn_lost(struct pool *pool, const struct connection *c, const char *why)
 	if (!connection_ended(c, &end))
 		return;
 	enum limit_kind kind = end.idle >= IDLE_LEAST ? LIMIT_IDLE : LIMIT_MESSAGES;
-	int64_t at = kind == LIMIT_IDLE ? end.idle : end.messages;
-	bool known = pool->limits.of[kind].value > 0 && at >= pool->limits.of[kind].value;
+	int64_t at = kind == LIMIT_IDLE ? end.idle : end.idle < IDLE_NONE ? end.messages : 0;
+	const struct limit *limit = &pool->limits.of[kind];
+	bool known = limit->value > 0 && at >= limit->value;
 	met(pool, kind, at, why);
 	/* One ending, one limit: its age only where there is no other reason. */
-	if (!known && pool->limits.of[kind].seen > 0)
+	if (!known && limit->seen > 0 && end.age >= AGE_LEAST)
 		met(pool, LIMIT_AGE, end.age, why);
 }
 

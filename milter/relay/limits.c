@@ -57,28 +57,29 @@ static int64_t rate_accepted(struct limits *limits)
 
 /* ---- learning ---- */
 
-static bool agree(enum limit_kind kind, int64_t a, int64_t b)
+/* How often it is to be met at the same value. Times agree by chance where a relay was restarted now and then. */
+static unsigned often_enough(enum limit_kind kind)
 {
-	if (kind == LIMIT_CONNECTIONS) /* what the relay held besides, of which we know nothing, changes */
-		return true;
-	int64_t difference = a > b ? a - b : b - a;
-	return difference <= (a > b ? a : b) / 10;
+	return kind == LIMIT_AGE || kind == LIMIT_IDLE ? 3 : 2;
 }
 
-/* Where to stay, so that it is not met again; of two that agree. */
-static int64_t below(enum limit_kind kind, int64_t a, int64_t b)
+static bool agree(enum limit_kind kind, int64_t a, int64_t b)
 {
-	int64_t least = a < b ? a : b;
+	int64_t difference = a > b ? a - b : b - a;
 	switch (kind) {
-	case LIMIT_CONNECTIONS:
-		return a > b ? a : b;
-	case LIMIT_AGE:
-		return least - least / 20;
-	case LIMIT_IDLE:
-		return least - least / 10;
+	case LIMIT_CONNECTIONS: /* what the relay held besides, of which we know nothing, changes */
+		return true;
+	case LIMIT_MESSAGES:
+		return a == b;
 	default:
-		return least;
+		return difference <= (a > b ? a : b) / 10;
 	}
+}
+
+/* Where to stay, so that it is not met again. */
+static int64_t below(enum limit_kind kind, int64_t met)
+{
+	return kind == LIMIT_AGE ? met - met / 20 : kind == LIMIT_IDLE ? met - met / 10 : met;
 }
 
 static bool set(struct limit *limit, int64_t value, const char *why)
@@ -91,6 +92,7 @@ static bool set(struct limit *limit, int64_t value, const char *why)
 		limit->kept = KEPT_FIRST;
 	limit->value = again ? limit->before : value;
 	limit->before = limit->seen = 0;
+	limit->sightings = 0;
 	limit->raises = limit->before_raise = 0;
 	limit->learned = limit->raised = clock_wall();
 	(void)snprintf(limit->why, sizeof(limit->why), "%s", why);
@@ -106,15 +108,16 @@ bool limits_met(struct limits *limits, enum limit_kind kind, int64_t at, const c
 		return false;
 	if (limit->before > 0 && at >= limit->before)
 		return set(limit, at, why);
-	if (seen > 0 && !one_event && agree(kind, seen, at))
-		return set(limit, below(kind, seen, at), why);
 	if (one_event) { /* the most that was reached counts; its time stays, or a steady stream would be one event */
 		limit->seen = seen > at ? seen : at;
 		return false;
 	}
-	limit->seen = at;
+	bool same = seen > 0 && agree(kind, seen, at);
+	bool more = kind == LIMIT_CONNECTIONS ? at > seen : at < seen;
+	limit->sightings = same ? limit->sightings + 1 : 1;
+	limit->seen = !same || more ? at : seen;
 	limit->seen_at = clock_now();
-	return false;
+	return limit->sightings >= often_enough(kind) && set(limit, below(kind, limit->seen), why);
 }
 
 bool limits_throttled(struct limits *limits, const char *why)

@@ -101,6 +101,12 @@ class Postfix:
         self._postfix("abort")
         self.running = False
 
+    def kill_servers(self):
+        """Every smtpd dies with the connection that it serves; new ones are started as they are needed."""
+        with open(os.path.join(self.queue_directory, "pid", "master.pid"), encoding="ascii") as file:
+            master = file.read().strip()
+        subprocess.run(["pkill", "-KILL", "-P", master, "-x", "smtpd"], check=True)
+
     def remove(self):
         """Stops it and makes room for another of the same name."""
         self.stop()

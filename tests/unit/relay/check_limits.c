@@ -53,8 +53,10 @@ END_TEST
 START_TEST(times_are_kept_clear_of)
 {
 	ck_assert(!met(LIMIT_AGE, 100 * USEC_PER_SEC));
-	ck_assert(met(LIMIT_AGE, 104 * USEC_PER_SEC));
+	ck_assert(!met(LIMIT_AGE, 104 * USEC_PER_SEC));
+	ck_assert(met(LIMIT_AGE, 102 * USEC_PER_SEC));
 	ck_assert_int_eq(value(LIMIT_AGE), 95 * USEC_PER_SEC);
+	ck_assert(!met(LIMIT_IDLE, 10 * USEC_PER_SEC));
 	ck_assert(!met(LIMIT_IDLE, 10 * USEC_PER_SEC));
 	ck_assert(met(LIMIT_IDLE, 10 * USEC_PER_SEC));
 	ck_assert_int_eq(value(LIMIT_IDLE), 9 * USEC_PER_SEC);

@@ -200,6 +200,87 @@ START_TEST(a_full_mailbox_is_not_too_many_recipients)
 }
 END_TEST
 
+/* Whether the whole transaction is to come later, if MAIL was answered so. */
+static bool throttles(const char *line)
+{
+	exchange(line, "503 no sender", "503 no sender");
+	bool result = trouble_throttle(t, END_REPLIED, false) != NULL;
+	transaction_restart(t);
+	return result;
+}
+
+/* The words of real servers: ecosystem.md's providers, Postfix, Exchange. */
+START_TEST(what_is_about_the_pace_is_no_verdict)
+{
+	ck_assert(throttles("454 Throttling failure: Maximum sending rate exceeded."));
+	ck_assert(throttles("450 4.7.1 Error: too much mail from 192.0.2.1"));
+	ck_assert(throttles("450 4.7.1 Error: too many connections from 192.0.2.1"));
+	ck_assert(throttles("432 4.3.2 STOREDRV; Recipient thread limit reached"));
+	ck_assert(
+		throttles("432 4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending"));
+	ck_assert(throttles("450 4.2.1 Peak SMTP relay limit exceeded"));
+	ck_assert(throttles("451 4.7.0 Slow down, rate limit of 30 a minute"));
+}
+END_TEST
+
+START_TEST(what_is_about_the_message_is_a_verdict)
+{
+	ck_assert(!throttles("250 2.1.0 Ok"));
+	ck_assert(!throttles("550 5.7.1 too many messages, go away"));
+	ck_assert(!throttles("454 Throttling failure: Daily message quota exceeded."));
+	ck_assert(!throttles("450 4.2.0 Greylisted: too many new senders"));
+	ck_assert(!throttles("452 4.5.3 Too many recipients"));
+	ck_assert(!throttles("452 4.2.2 Mailbox full: limit exceeded"));
+	ck_assert(!throttles("454 4.7.1 Relay access denied"));
+	ck_assert(!throttles("421 4.7.0 too many errors"));
+	ck_assert(!throttles("451 4.3.0 Temporary failure"));
+}
+END_TEST
+
+START_TEST(one_recipient_that_was_taken_makes_it_a_verdict)
+{
+	exchange("250 Ok", "250 Ok", "450 4.7.1 Rate limit exceeded");
+	t->final_reply = said("250 queued");
+	ck_assert_ptr_null(trouble_throttle(t, END_REPLIED, false));
+	ck_assert(!trouble_recipient_again(t, 0));
+	ck_assert(trouble_recipient_again(t, 1));
+	ck_assert(!trouble_too_many_recipients(t, 1));
+}
+END_TEST
+
+START_TEST(at_the_end_of_data_as_well)
+{
+	exchange("250 Ok", "250 Ok", "250 Ok");
+	t->final_reply = said("454 Throttling failure: Maximum sending rate exceeded.");
+	ck_assert_ptr_eq(trouble_throttle(t, END_REPLIED, false), t->final_reply);
+	ck_assert_int_eq(trouble_transaction(t, END_THROTTLED), DISPOSE_WAIT);
+	ck_assert_uint_eq(t->losses, 0);
+}
+END_TEST
+
+START_TEST(a_421_about_the_pace_counts_on_a_fresh_connection)
+{
+	t->last_trouble = said("421 4.7.0 Too many messages, slow down");
+	ck_assert_ptr_nonnull(trouble_throttle(t, END_CLOSING, true));
+	ck_assert_ptr_null(trouble_throttle(t, END_CLOSING, false));
+	ck_assert_ptr_null(trouble_throttle(t, END_UNSENT, true));
+	t->stale = true;
+	ck_assert_ptr_null(trouble_throttle(t, END_CLOSING, true));
+}
+END_TEST
+
+START_TEST(one_connection_too_many_fails_where_it_is_looked_at)
+{
+	ck_assert(trouble_one_too_many(STAGE_BANNER, true));
+	ck_assert(trouble_one_too_many(STAGE_EHLO, false));
+	ck_assert(trouble_one_too_many(STAGE_AUTH, false));
+	ck_assert(!trouble_one_too_many(STAGE_AUTH, true));
+	ck_assert(!trouble_one_too_many(STAGE_TLS, true));
+	ck_assert(!trouble_one_too_many(STAGE_DNS, false));
+	ck_assert(!trouble_one_too_many(STAGE_CONNECT, false));
+}
+END_TEST
+
 START_TEST(settings_are_told_from_passing_trouble)
 {
 	struct reply *wrong = said("535 5.7.8 bad password"), *busy = said("454 4.7.0 too many logins");
@@ -254,6 +335,12 @@ Suite *trouble_suite(void)
 	tcase_add_test(tests, one_recipient_too_many_goes_in_another_transaction);
 	tcase_add_test(tests, no_recipient_taken_means_no_other_transaction);
 	tcase_add_test(tests, a_full_mailbox_is_not_too_many_recipients);
+	tcase_add_test(tests, what_is_about_the_pace_is_no_verdict);
+	tcase_add_test(tests, what_is_about_the_message_is_a_verdict);
+	tcase_add_test(tests, one_recipient_that_was_taken_makes_it_a_verdict);
+	tcase_add_test(tests, at_the_end_of_data_as_well);
+	tcase_add_test(tests, a_421_about_the_pace_counts_on_a_fresh_connection);
+	tcase_add_test(tests, one_connection_too_many_fails_where_it_is_looked_at);
 	tcase_add_test(tests, settings_are_told_from_passing_trouble);
 	tcase_add_test(tests, back_off_grows_and_is_bounded);
 	tcase_add_test(tests, modes_become_simpler_step_by_step);
