@@ -8,9 +8,10 @@
 #include <string.h>
 
 #define SAME_EVENT (USEC_PER_SEC / 2) /* connections that reach a limit together say the same thing */
-#define KEPT_FIRST (600 * USEC_PER_SEC)
+#define KEPT_FIRST (60 * USEC_PER_SEC)
 #define KEPT_MOST (86400 * USEC_PER_SEC)
-#define KEPT_MESSAGES 2000U         /* besides: the one that is refused then is less than one of a thousand */
+#define KEPT_MESSAGES 2000U                   /* besides: what is refused then is less than one of a thousand */
+#define KEPT_ANYHOW (6 * 3600 * USEC_PER_SEC) /* … or so long, where there is little mail */
 #define RAISES_MOST 4               /* the steps double until they are as large as that, sixteen times the first */
 #define RATE_LEAST 10               /* one message in a hundred seconds */
 #define RATE_FIRST LIMITS_RATE_UNIT /* the first refusal alone says little where there was little mail */
@@ -146,7 +147,8 @@ bool limits_allowed(struct limits *limits, enum limit_kind kind, int64_t at)
 static bool time_to_raise(const struct limit *limit)
 {
 	usec_t stood = clock_wall() - limit->raised;
-	return limit->value > 0 && stood >= limit->kept && (limit->before_raise >= KEPT_MESSAGES || stood >= KEPT_MOST);
+	return limit->value > 0 && stood >= limit->kept &&
+	       (limit->before_raise >= KEPT_MESSAGES || stood >= KEPT_ANYHOW);
 }
 
 bool limits_raise(struct limits *limits, enum limit_kind kind, int64_t configured)
