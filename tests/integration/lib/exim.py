@@ -79,8 +79,11 @@ def provide(work):
 class RelayExim:
     """The same use as RelayPostfix: STARTTLS and AUTH PLAIN required if `secure`, delivery to a store.
 
-    With `store` None whatever it takes stays in its queue.
+    With `store` None whatever it takes stays in its queue. Beyond `accept_max` connections at once and `per_connection`
+    messages on one, 0 for no limit, it answers 421.
     """
+
+    ACCEPTANCE = re.compile(r"^\S+ \S+ \S+ <= ", re.MULTILINE)  # in its log, one for each message
 
     def __init__(self, store, place=None, host=None, address=None, port=25, secure=True, accept_max=100,
                  per_connection=1000, name="exim"):
@@ -96,6 +99,7 @@ class RelayExim:
         key = os.path.join(self.directory, "key")
         shutil.copy(certificates.path("right.key"), key)
         shutil.chown(key, "Debian-exim")
+        self.log_path = os.path.join(self.directory, "log", "main")
         self.configuration = os.path.join(self.directory, "exim.conf")
         with open(self.configuration, "w", encoding="utf-8") as file:
             file.write(CONFIGURATION.format(
@@ -129,7 +133,7 @@ class RelayExim:
         return "".join(texts)
 
     def accepted(self):
-        return len(re.findall(r"^\S+ \S+ \S+ <= ", self.log(), re.MULTILINE))
+        return len(self.ACCEPTANCE.findall(self.log()))
 
     def connections(self):
         """(connections in all, most at once), by its own log."""

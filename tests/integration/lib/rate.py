@@ -1,13 +1,10 @@
 """How fast mail goes: from the first injection to the relay's acceptance of the last message."""
 import contextlib
 import os
-import re
 import subprocess
 import time
 
 from . import front, settings
-
-ACCEPTANCE = re.compile(r"/cleanup\[\d+\]: \w+: message-id=")
 
 
 def source(count, sessions=20, recipient="recipient@far.example", target=f"127.0.0.1:{front.PORT}", lmtp=False,
@@ -27,7 +24,7 @@ def seconds_to_take(count, target, sessions, lmtp=False):
 
 @contextlib.contextmanager
 def acceptances(relay):
-    """A function that says how many messages a RelayPostfix has accepted since it was called last, by its log."""
+    """A function that says how many messages a relay has accepted since it was called last, by its log."""
     with open(relay.log_path, encoding="utf-8") as log:
         log.seek(0, os.SEEK_END)
         begun = ""  # a line of which the rest is not there yet
@@ -35,12 +32,12 @@ def acceptances(relay):
         def count():
             nonlocal begun
             lines, _, begun = (begun + log.read()).rpartition("\n")
-            return len(ACCEPTANCE.findall(lines))
+            return len(relay.ACCEPTANCE.findall(lines))
         yield count
 
 
 def seconds_for(relay, count, progress=lambda done, seconds: None, limit=180, inject=source):
-    """Sends `count` messages by inject(count); how long it took until a RelayPostfix had accepted them all."""
+    """Sends `count` messages by inject(count); how long it took until the relay had accepted them all."""
     with acceptances(relay) as accepted:
         begin, done = time.monotonic(), 0
         injection = inject(count)
@@ -56,7 +53,7 @@ def seconds_for(relay, count, progress=lambda done, seconds: None, limit=180, in
 
 
 def seconds_until_accepted(relay, client, message, limit=30):
-    """Sends one message over a session to the front; how long after its reply a RelayPostfix had accepted it."""
+    """Sends one message over a session to the front; how long after its reply the relay had accepted it."""
     with acceptances(relay) as accepted:
         replies = client.transaction(message)
         if replies[-1][0] != 250:

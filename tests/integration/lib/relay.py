@@ -14,6 +14,8 @@ REFUSAL = "550 5.1.1 No such person here"
 class RelayPostfix(Postfix):
     """`place` is Here() or a Link; `store` an LMTP socket's path, None discards. More settings by `parameters`."""
 
+    ACCEPTANCE = re.compile(r"/cleanup\[\d+\]: \w+: message-id=")  # in its log, one for each message
+
     def __init__(self, place=None, host=None, address=None, port=25, secure=True, store=None, certificate="right",
                  parameters=None, name="relay"):
         self.address = address or (FAR if place else "127.0.0.2")
@@ -61,7 +63,7 @@ class RelayPostfix(Postfix):
 
     def accepted(self):
         """How many messages it has taken responsibility for."""
-        return len(re.findall(r"/cleanup\[\d+\]: \w+: message-id=", self.log()))
+        return len(self.ACCEPTANCE.findall(self.log()))
 
     def connections(self):
         """(connections in all, most at once) by its own log, which it writes before it closes a socket."""
