@@ -86,6 +86,10 @@ class Postfix:
         if result.returncode:
             raise RuntimeError(f"postfix {verb} of {self.name}: {result.stdout}{result.stderr}{self.log()}")
 
+    def master_pid(self):
+        with open(os.path.join(self.queue_directory, "pid", "master.pid"), encoding="ascii") as file:
+            return int(file.read())
+
     def start(self):
         self._postfix("start")
         self.running = True

@@ -17,7 +17,7 @@ class RelayPostfix(Postfix):
     ACCEPTANCE = re.compile(r"/cleanup\[\d+\]: \w+: message-id=")  # in its log, one for each message
 
     def __init__(self, place=None, host=None, address=None, port=25, secure=True, store=None, certificate="right",
-                 parameters=None, name="relay"):
+                 parameters=None, name="relay", processes=200):
         self.address = address or (FAR if place else "127.0.0.2")
         self.host = host or ("relay.test" if place else "near.test")
         self.port, self.secure = port, secure
@@ -33,7 +33,7 @@ class RelayPostfix(Postfix):
             "max_use": "100000",
             **(self._security(certificate) if secure else {}),
             **(parameters or {}),
-        }, [(f"{self.address}:{port}/inet", f"{self.address}:{port} inet n - n - 200 smtpd")], place)
+        }, [(f"{self.address}:{port}/inet", f"{self.address}:{port} inet n - n - {processes} smtpd")], place)
         if secure:
             self._add_user()
 
