@@ -39,6 +39,11 @@ class FrontPostfix(Postfix):
             command = ["runuser", "-u", user, "--", *command]
         subprocess.run(command, input=message, check=True)
 
+    def allow_deliveries(self, count):
+        """So many to relaypoold at once, from the beginning."""
+        self.set(relaypool_destination_concurrency_limit=count, relaypool_initial_destination_concurrency=count)
+        self.postconf("-F", f"relaypool/unix/process_limit={count}")
+
     def mailbox(self, user):
         """The messages delivered to a local user."""
         directory = settings.work("home", user, "Maildir", "new")

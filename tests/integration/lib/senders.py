@@ -38,14 +38,19 @@ class Alone:
 
 
 class Pooled(Alone):
-    """Postfix with relaypool at its default settings, but for the keys given for its relay section."""
+    """Postfix with relaypool at its default settings, but for the keys given for its relay section.
 
-    def __init__(self, **keys):
+    `deliveries` are those that Postfix may have under way at once, if others than contrib/postfix says.
+    """
+
+    def __init__(self, deliveries=None, **keys):
         super().__init__(front.pooled)
-        self.keys, self.daemon = keys, None
+        self.deliveries, self.keys, self.daemon = deliveries, keys, None
 
     def start(self, relay, cap):
         self.front = self.make()
+        if self.deliveries:
+            self.front.allow_deliveries(self.deliveries)
         section = daemon.relay_section("far", relay, max_connections=cap, **self.keys)
         self.daemon = daemon.Relaypoold(self.front, section).start()
         self.front.start()
