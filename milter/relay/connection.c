@@ -129,6 +129,8 @@ void connection_close_socket(struct connection *c)
 	c->linger = 2 * (round_trip >= 0 ? round_trip : ROUND_TRIP_UNKNOWN) + LINGER_EXTRA;
 	if (c->ssl != NULL && c->peer_closed && open_beneath(bufferevent_getfd(c->bev)))
 		c->tail = fcntl(bufferevent_getfd(c->bev), F_DUPFD_CLOEXEC, 0);
+	if (c->tail != -1) /* Exim waits for our end before it closes its own */
+		(void)shutdown(c->tail, SHUT_WR);
 	if (c->ssl != NULL) /* keeps the session fit for resumption */
 		SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	bufferevent_free(c->bev);
@@ -492,6 +494,8 @@ void connection_take(struct connection *c, struct transaction *t)
 	if (t->chunked)
 		pipeline_queue(&c->pipeline, COMMAND_MARK, t, 0, NULL);
 	connection_send(c);
+	if (connection_life_over(c))
+		connection_retire(c);
 	connection_flush(c);
 	connection_arm_limit(c);
 }
@@ -510,13 +514,27 @@ void connection_simplify(struct connection *c, enum pipeline_mode mode)
 		c->pipeline.mode = mode;
 }
 
+/* All that will ever be said on it but QUIT has been composed. */
+static bool last_word(const struct connection *c)
+{
+	if (c->state == CONNECTION_IDLE)
+		return true;
+	if (c->state != CONNECTION_BUSY || c->writing != NULL || !list_empty(&c->pipeline.to_send) ||
+	    list_empty(&c->pipeline.awaiting))
+		return false;
+	const struct command *last = LIST_ENTRY_OF(c->pipeline.awaiting.prev, struct command, node);
+	return last->kind == COMMAND_BODY || last->kind == COMMAND_MARK;
+}
+
 void connection_retire(struct connection *c)
 {
 	c->retiring = true;
-	if (c->doomed || c->state != CONNECTION_IDLE)
+	if (c->doomed || c->goodbye != NULL || c->quit || !last_word(c))
 		return;
+	c->quit = true; /* behind a body it goes at once where that may be: its slot is free a round trip sooner */
 	pipeline_queue(&c->pipeline, COMMAND_QUIT, NULL, 0, NULL);
-	connection_set_state(c, CONNECTION_QUITTING);
+	if (c->state == CONNECTION_IDLE)
+		connection_set_state(c, CONNECTION_QUITTING);
 	connection_send(c);
 	connection_flush(c);
 	connection_arm_limit(c);

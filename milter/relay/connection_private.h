@@ -77,6 +77,7 @@ struct connection {
 	unsigned mark_changes; /* how often it was another one */
 	bool dirty;            /* the relay may have a transaction open: RSET before the next */
 	bool retiring;
+	bool quit; /* QUIT was queued: nothing comes behind it */
 
 	/* how it ended */
 	bool doomed;

@@ -158,7 +158,7 @@ void connection_advance(struct connection *c)
 		c->owner->room(c); /* may come back here by connection_take() */
 	if (c->doomed)
 		return;
-	if (c->state == CONNECTION_IDLE && connection_life_over(c))
+	if (connection_life_over(c))
 		connection_retire(c);
 	connection_flush(c);
 	connection_arm_limit(c);
@@ -172,7 +172,7 @@ static void finish(struct connection *c, struct transaction *t, enum transaction
 	c->finished++;
 	connection_give_back(c, t, end);
 	if (!c->doomed && list_empty(&c->transactions))
-		connection_set_state(c, CONNECTION_IDLE);
+		connection_set_state(c, c->quit ? CONNECTION_QUITTING : CONNECTION_IDLE);
 }
 
 /* The body may go now, but its reply might not come in time: that would leave it in doubt. */

@@ -63,11 +63,11 @@ static bool may_send(const struct pipeline *p, const struct command *c)
 		       (c->kind == COMMAND_BDAT && c->transaction->blind);
 	case COMMAND_BODY:
 		return p->mode >= MODE_OVERLAP && last->end != UINT64_MAX &&
-		       (c->kind == COMMAND_RSET || c->kind == COMMAND_MAIL);
+		       (c->kind == COMMAND_RSET || c->kind == COMMAND_MAIL || c->kind == COMMAND_QUIT);
 	case COMMAND_BDAT:
 		return last->end != UINT64_MAX && c->kind == COMMAND_MARK;
 	case COMMAND_MARK:
-		return c->kind == COMMAND_MAIL;
+		return c->kind == COMMAND_MAIL || c->kind == COMMAND_QUIT;
 	default: /* what its reply says decides what follows */
 		return false;
 	}

@@ -273,6 +273,7 @@ void relay_notify(struct relay_connection *c)
 	if (!c->tls || bufferevent_flush(c->bev, EV_WRITE, BEV_FLUSH) == -1)
 		abort();
 	SSL_shutdown(bufferevent_openssl_get_ssl(c->bev));
+	c->notified = true;
 }
 
 static void on_read(struct bufferevent *bev, void *connection)
@@ -301,7 +302,8 @@ static void on_event(struct bufferevent *bev, short what, void *connection)
 		return;
 	c->eof_at = clock_now();
 	c->relay->said(c, (what & BEV_EVENT_EOF) ? "client closed" : "client broke off", NULL, c->relay->arg);
-	if (what & BEV_EVENT_ERROR)
+	/* Behind the end of TLS the end of the socket is what OpenSSL calls an error. */
+	if ((what & BEV_EVENT_ERROR) && !c->notified)
 		close_now(c, ACTION_CLOSE);
 	else
 		behaviour_step(c, STEP_EOF, NULL);

@@ -142,6 +142,7 @@ struct relay_connection {
 	/* what holds at present */
 	struct limits_of_connection limits;
 	bool tls;
+	bool notified;   /* TLS has been ended, the socket has not */
 	char *announced; /* the reply to the last EHLO; NULL before */
 	bool authenticated;
 	unsigned auth_line;    /* lines of this AUTH exchange so far */
