@@ -39,6 +39,8 @@ struct limits {
 	struct limit of[LIMIT_KINDS];
 	unsigned accepted[LIMITS_SECONDS]; /* messages of each of the last seconds, a ring */
 	int64_t second;                    /* the latest of them */
+	int64_t busy;            /* messages since `busy_since`, without a second in between that brought none */
+	usec_t busy_since, last; /* clock_now() */
 };
 
 /* As in log and ctl: "max_connections", "max_messages", "max_age", "idle_timeout", "rate". */

@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SAME_EVENT (USEC_PER_SEC / 2) /* connections that reach a limit together say the same thing */
+#define SAME_EVENT (USEC_PER_SEC / 2)  /* connections that reach a limit together say the same thing */
+#define BURST_LEAST (USEC_PER_SEC / 4) /* a shorter one tells nothing of a rate */
 #define KEPT_FIRST (60 * USEC_PER_SEC)
 #define KEPT_MOST (86400 * USEC_PER_SEC)
 #define KEPT_MESSAGES 2000U                   /* besides: what is refused then is less than one of a thousand */
@@ -33,6 +34,13 @@ static void roll(struct limits *limits)
 
 void limits_note_accepted(struct limits *limits)
 {
+	usec_t now = clock_now();
+	if (now - limits->last > USEC_PER_SEC) {
+		limits->busy_since = now;
+		limits->busy = 0;
+	}
+	limits->last = now;
+	limits->busy++;
 	roll(limits);
 	limits->accepted[limits->second % LIMITS_SECONDS]++;
 	for (unsigned i = 0; i < LIMIT_KINDS; i++)
@@ -54,6 +62,13 @@ static int64_t rate_accepted(struct limits *limits)
 			best = sum * LIMITS_RATE_UNIT / length;
 	}
 	return best;
+}
+
+/* Since messages have come one upon the other: a burst may be shorter than a second. */
+static int64_t rate_of_burst(const struct limits *limits)
+{
+	usec_t since = clock_now() - limits->busy_since;
+	return limits->busy * LIMITS_RATE_UNIT * USEC_PER_SEC / (since > BURST_LEAST ? since : BURST_LEAST);
 }
 
 /* ---- learning ---- */
@@ -124,7 +139,9 @@ bool limits_met(struct limits *limits, enum limit_kind kind, int64_t at, const c
 bool limits_throttled(struct limits *limits, const char *why)
 {
 	struct limit *limit = &limits->of[LIMIT_RATE];
-	int64_t value = rate_accepted(limits) * 9 / 10;
+	int64_t value = rate_accepted(limits) * 9 / 10, burst = rate_of_burst(limits) * 9 / 10;
+	if (limit->value == 0 && burst > value)
+		value = burst;
 	if (value == 0 && limit->value > 0)
 		return false; /* it takes nothing at all, whatever the rate */
 	int64_t least = limit->value > 0 ? limit->value / 2 : RATE_FIRST;

@@ -160,16 +160,33 @@ START_TEST(a_burst_shows_the_rate_where_it_was_refused)
 	accept_many(14);
 	ck_assert(limits_throttled(&limits, "454 Throttling failure"));
 	ck_assert_int_ge(value(LIMIT_RATE), 12 * LIMITS_RATE_UNIT);
-	ck_assert_int_le(value(LIMIT_RATE), 14 * LIMITS_RATE_UNIT);
+	ck_assert_int_le(value(LIMIT_RATE), 16 * LIMITS_RATE_UNIT);
+}
+END_TEST
+
+/* Twenty a second, of which the first third of a second tells. */
+START_TEST(a_short_burst_is_measured_by_its_own_length)
+{
+	clock_fake_advance(9800 * USEC_PER_MSEC);
+	for (unsigned i = 0; i < 8; i++) {
+		accept_many(1);
+		clock_fake_advance(50 * USEC_PER_MSEC);
+	}
+	ck_assert(limits_throttled(&limits, "454 Throttling failure"));
+	ck_assert_int_ge(value(LIMIT_RATE), 16 * LIMITS_RATE_UNIT);
+	ck_assert_int_le(value(LIMIT_RATE), 20 * LIMITS_RATE_UNIT);
 }
 END_TEST
 
 /* Sixty in a minute, however quick: the longer it refuses, the nearer it is to one a second. */
 START_TEST(a_window_shows_itself_while_it_refuses)
 {
-	accept_many(60);
+	for (unsigned i = 0; i < 4; i++) {
+		accept_many(15);
+		clock_fake_advance(USEC_PER_SEC / 2);
+	}
 	ck_assert(limits_throttled(&limits, "450 too much mail"));
-	ck_assert_int_gt(value(LIMIT_RATE), 40 * LIMITS_RATE_UNIT);
+	ck_assert_int_gt(value(LIMIT_RATE), 20 * LIMITS_RATE_UNIT);
 	for (unsigned wait = 1; wait <= 32; wait *= 2) {
 		clock_fake_advance(wait * USEC_PER_SEC);
 		ck_assert(limits_throttled(&limits, "450 too much mail"));
@@ -240,6 +257,7 @@ Suite *limits_suite(void)
 	tcase_add_test(tests, at_the_configured_value_it_is_forgotten);
 	tcase_add_test(tests, the_smaller_one_is_in_force);
 	tcase_add_test(tests, a_burst_shows_the_rate_where_it_was_refused);
+	tcase_add_test(tests, a_short_burst_is_measured_by_its_own_length);
 	tcase_add_test(tests, a_window_shows_itself_while_it_refuses);
 	tcase_add_test(tests, a_single_refusal_with_little_mail_says_little);
 	tcase_add_test(tests, a_relay_that_takes_nothing_at_all_is_not_too_slow);
