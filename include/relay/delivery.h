@@ -21,6 +21,11 @@ struct delivery_router {
 	unsigned peak; /* deliveries at once, lately: how many sessions the MTA uses */
 };
 
+/*
+ * The first route that matches a sender and a recipient; bit i of `tagged`: route i's client, user and header
+ * conditions hold. -1: none does.
+ */
+int delivery_route(const struct conf *conf, uint64_t tagged, const char *sender, const char *recipient);
 /* Takes a message over as router_take() says. */
 void delivery_begin(struct delivery_router *router, struct message *message);
 /* As router_abandon() says. */

@@ -366,21 +366,17 @@ void delivery_back(struct transaction *t, enum transaction_end end)
 
 /* ---- routing ---- */
 
-static bool route_matches(const struct message *m, size_t index, const struct recipient *r)
+int delivery_route(const struct conf *conf, uint64_t tagged, const char *sender, const char *recipient)
 {
-	const struct route_conf *route = &m->conf->routes[index];
-	if (route_conf_needs_tag(route) && !(m->routes & (UINT64_C(1) << index)))
-		return false;
-	return conf_address_matches(route->senders, route->sender_count, m->sender) &&
-	       conf_address_matches(route->recipients, route->recipient_count, r->address);
-}
-
-static void find_route(struct message *m, struct recipient *r)
-{
-	r->route = -1;
-	for (size_t i = 0; i < m->conf->route_count && r->route < 0; i++)
-		if (route_matches(m, i, r))
-			r->route = (int)i;
+	for (size_t i = 0; i < conf->route_count; i++) {
+		const struct route_conf *route = &conf->routes[i];
+		if (route_conf_needs_tag(route) && !(tagged & (UINT64_C(1) << i)))
+			continue;
+		if (conf_address_matches(route->senders, route->sender_count, sender) &&
+		    conf_address_matches(route->recipients, route->recipient_count, recipient))
+			return (int)i;
+	}
+	return -1;
 }
 
 static void settle_unrouted(struct message *m)
@@ -428,7 +424,7 @@ static void begin(struct delivery *d)
 	struct message *m = d->message;
 	d->phase = DELIVERY_OPEN;
 	for (size_t i = 0; i < m->recipient_count; i++)
-		find_route(m, &m->recipients[i]);
+		m->recipients[i].route = delivery_route(m->conf, m->routes, m->sender, m->recipients[i].address);
 	settle_unrouted(m);
 	usec_t left = m->deadline - m->conf->reply_reserve - clock_now();
 	timer_arm(&d->timer, left > 0 ? left : 0);
