@@ -137,6 +137,8 @@ void pool_learn_recipients(struct pool *pool, size_t taken);
 size_t pool_most_recipients(const struct pool *pool);
 
 void pool_dispatch_soon(struct pool *pool);
+/* Mail is on its way to it: if it is quiet, one connection is opened, if that may be. Not for one that is down. */
+void pool_warm(struct pool *pool);
 /* Gives up one idle connection for another pool of the account. False if it has none to spare. */
 bool pool_give_up_idle(struct pool *pool);
 /* Connections that it would open now for mail, or as a probe, if the account had slots. */

@@ -32,6 +32,12 @@ void router_take(struct router *router, struct message *message);
  * logged. settled() is not called any more. Harmless if all is settled.
  */
 void router_abandon(struct router *router, struct message *message);
+/*
+ * Mail of this envelope has begun to arrive at the MTA: the relay that it would take without a tag, if it has no
+ * connection, opens one, so that the message finds it authenticated. `sender` NULL: not known, and nothing is done
+ * where a route asks for it. A relay that is held, down or backing off is left alone.
+ */
+void router_warm(struct router *router, const char *sender, const char *recipient);
 
 /* What LHLO may offer now (DESIGN: mirrored from the relays of the running configuration). */
 void router_offer(const struct router *router, struct capabilities *out);

@@ -758,6 +758,14 @@ void pool_reconnect(struct pool *pool)
 	pool_dispatch_soon(pool);
 }
 
+void pool_warm(struct pool *pool)
+{
+	bool quiet = list_empty(&pool->opening) && list_empty(&pool->idle) && list_empty(&pool->busy);
+	/* Slots that other relays of the account need for the mail they have are theirs. */
+	if (quiet && may_open(pool) && account_may_open(pool->account) && account_has_spare(pool->account, pool))
+		open_one(pool);
+}
+
 bool pool_give_up_idle(struct pool *pool)
 {
 	if (list_empty(&pool->idle) || !list_empty(&pool->waiting))

@@ -155,6 +155,31 @@ void router_abandon(struct router *router, struct message *message)
 	delivery_abandon(&router->base, message);
 }
 
+/* Whether the sender is needed to tell which route a message takes. */
+static bool senders_matter(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->route_count; i++)
+		if (conf->routes[i].sender_count > 0 && !route_conf_needs_tag(&conf->routes[i]))
+			return true;
+	return false;
+}
+
+void router_warm(struct router *router, const char *sender, const char *recipient)
+{
+	if (sender == NULL && senders_matter(router->conf))
+		return;
+	/* Which tag it will have is not known before its end; most mail takes the route that needs none. */
+	int index = delivery_route(router->conf, 0, sender, recipient);
+	const struct route_conf *route = index < 0 ? NULL : &router->conf->routes[index];
+	for (size_t i = 0; route != NULL && i < route->relay_count; i++) {
+		struct pool *pool = live_pool(&router->base, route->relays[i]->name);
+		if (pool != NULL && pool_usable(pool)) {
+			pool_warm(pool);
+			return;
+		}
+	}
+}
+
 void router_offer(const struct router *router, struct capabilities *out)
 {
 	size_t count = router->conf->relay_count;

@@ -53,6 +53,7 @@
  *                                m1..m20: many; without `to` the recipient is NAME@example.org
  *   stream m1..m400 every=500ms …  as send, with time between them
  *   abandon m1                   the MTA's session ends
+ *   warm [from=X] to=Y           the milter hears of mail with this envelope; from=unknown: but not from whom
  *   run                          until every message is settled, or nothing more would happen
  *   pass 10s
  *   mark                         from here on `refused` and `expired` are counted anew

@@ -549,6 +549,28 @@ static bool step_abandon(struct world *w, const struct line *line)
 	return line->count == 2 && each_name(line->words[1].text, abandon_one, w);
 }
 
+/* warm [from=X] to=Y, "from=unknown": its sender is not known */
+static bool step_warm(struct world *w, const struct line *line)
+{
+	const char *from = "sender@example.com", *to = NULL, *value;
+
+	for (size_t i = 1; i < line->count; i++) {
+		if ((value = value_of(&line->words[i], "from")) != NULL)
+			from = strcmp(value, "<>") == 0 ? "" : strcmp(value, "unknown") == 0 ? NULL : value;
+		else if ((value = value_of(&line->words[i], "to")) != NULL)
+			to = value;
+		else
+			return world_fail(w, "what is \"%s\"?", line->words[i].text);
+	}
+	if (to == NULL)
+		return world_fail(w, "expected \"warm to=X\"");
+	if (!world_start(w, false))
+		return false;
+	world_note(w, "warm to=%s", to);
+	router_warm(w->router, from, to);
+	return true;
+}
+
 /* ---- time and orders ---- */
 
 static bool step_pass(struct world *w, const struct line *line)
@@ -657,7 +679,7 @@ static const struct {
 	     {"pause", step_order},     {"reconnect", step_order}, {"refuse", step_refuse}, {"relay", step_relay},
 	     {"reload", step_reload},   {"restart", step_start},   {"resume", step_order},  {"route", step_route},
 	     {"run", step_run},         {"send", step_send},       {"server", step_server}, {"shutdown", step_shutdown},
-	     {"start", step_start},     {"stream", step_send},     {"unlearn", step_order}};
+	     {"start", step_start},     {"stream", step_send},     {"unlearn", step_order}, {"warm", step_warm}};
 
 /* "then" at the end of a line: the next line is carried out before anything happens. */
 static bool is_joined(const struct line *line)
