@@ -210,6 +210,12 @@ static void on_milter_lost(void *arg)
 		  "restarted");
 }
 
+/* Observe never calls into the relay room itself. */
+static void on_outbound(const char *sender, const char *recipient)
+{
+	router_warm(self.router, sender, recipient);
+}
+
 static void look(struct control_view *out)
 {
 	*out = (struct control_view){
@@ -313,7 +319,8 @@ static bool open_milter(gid_t group, char error[PROCESS_ERROR_SIZE])
 						 .group = group,
 						 .mode = self.conf->socket_mode,
 						 .key = self.key,
-						 .lost = on_milter_lost};
+						 .lost = on_milter_lost,
+						 .outbound = on_outbound};
 	return milter_start(&settings, self.conf, error);
 }
 

@@ -19,6 +19,11 @@ struct milter_settings {
 	struct tag_key key;
 	void (*lost)(void *arg); /* on the loop thread: libmilter ended although milter_stop() was not called */
 	void *arg;
+	/*
+	 * On the loop thread, at most once a second: by SMTP a message arrives at the MTA that will come to the LMTP
+	 * socket. `sender` NULL: no route asks for it. Both without angle brackets.
+	 */
+	void (*outbound)(const char *sender, const char *recipient);
 };
 
 /*

@@ -38,6 +38,12 @@
 #define SESSION_TIMEOUT 3600
 /* Octets of a header's value that a `headers` condition looks at. */
 #define HEADER_VALUE_MAX 1024
+/* What the MTAs call the way to relaypoold (contrib): Postfix's transport, Sendmail's mailer. */
+#define MAILER "relaypool"
+/* Octets of an address that a notice of outbound mail carries (RFC 5321: 254); there is none of a longer one. */
+#define ADDRESS_MAX 512
+/* One such notice in this time: it says that mail is on its way, not how much. */
+#define NOTICE_INTERVAL USEC_PER_SEC
 
 static struct {
 	struct milter_settings settings; /* never written while the thread runs */
@@ -48,6 +54,14 @@ static struct {
 	struct conf *conf;
 
 	atomic_ulong connections, messages, tagged;
+
+	/* The one notice of outbound mail; it belongs to the thread that has set `taken`, then to the loop's. */
+	struct {
+		atomic_bool taken;
+		_Atomic usec_t next; /* clock_now() before which there is none */
+		bool has_sender;
+		char sender[ADDRESS_MAX], recipient[ADDRESS_MAX];
+	} notice;
 } milter = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 /* One SMTP session of the MTA, or one submission by sendmail(1). */
@@ -56,6 +70,8 @@ struct session {
 	unsigned long protocol;         /* what was negotiated */
 	struct sockaddr_storage client; /* AF_UNSPEC if not known */
 	uint64_t headers;               /* bit i: a header condition of route i holds for the present message */
+	bool has_sender;                /* of the present message; only if a route asks for it */
+	char sender[ADDRESS_MAX];
 };
 
 static struct session *session_create(void)
@@ -201,22 +217,70 @@ static bool make_tag(SMFICTX *ctx, const struct session *session, char value[TAG
 	return true;
 }
 
+/* ---- the notice of outbound mail ---- */
+
+/* The address in an argument of MAIL or RCPT; mail by sendmail(1) has it without angle brackets. */
+static bool copy_address(const char *argument, char out[ADDRESS_MAX])
+{
+	size_t length = strlen(argument);
+	if (length >= 2 && argument[0] == '<' && argument[length - 1] == '>') {
+		argument++;
+		length -= 2;
+	}
+	if (length >= ADDRESS_MAX)
+		return false;
+	memcpy(out, argument, length);
+	out[length] = '\0';
+	return true;
+}
+
+static void on_notice(void *unused)
+{
+	(void)unused;
+	milter.settings.outbound(milter.notice.has_sender ? milter.notice.sender : NULL, milter.notice.recipient);
+	atomic_store(&milter.notice.taken, false);
+}
+
+static bool notice_due(void)
+{
+	return clock_now() >= atomic_load(&milter.notice.next);
+}
+
+/* To the loop. One that finds another on its way, or no room there, is not missed. */
+static void give_notice(const struct session *session, const char *recipient)
+{
+	if (atomic_exchange(&milter.notice.taken, true))
+		return;
+	/* Once more: another thread's may have been given since. */
+	bool given = notice_due() && copy_address(recipient, milter.notice.recipient);
+	if (given) {
+		milter.notice.has_sender = session->has_sender;
+		memcpy(milter.notice.sender, session->sender, sizeof milter.notice.sender);
+		atomic_store(&milter.notice.next, clock_now() + NOTICE_INTERVAL);
+		given = loop_post(on_notice, NULL);
+	}
+	if (!given)
+		atomic_store(&milter.notice.taken, false);
+}
+
 /* ---- callbacks, in the order in which the MTA causes them ---- */
 
-/* The steps that some route's conditions need; the MTA keeps all others to itself. */
+/* All but the steps that some route's conditions need, and RCPT; the MTA keeps these to itself. */
 static unsigned long steps_not_needed(const struct conf *conf)
 {
-	bool clients = false, users = false;
+	bool clients = false, users = false, senders = false;
 	for (size_t i = 0; i < conf->route_count; i++) {
 		clients = clients || conf->routes[i].client_count > 0;
 		users = users || conf->routes[i].user_count > 0;
+		senders = senders || conf->routes[i].sender_count > 0;
 	}
-	unsigned long steps = SMFIP_NOHELO | SMFIP_NORCPT | SMFIP_NODATA | SMFIP_NOEOH | SMFIP_NOBODY | SMFIP_NOUNKNOWN;
+	unsigned long steps = SMFIP_NOHELO | SMFIP_NODATA | SMFIP_NOEOH | SMFIP_NOBODY | SMFIP_NOUNKNOWN;
 	if (!clients)
 		steps |= SMFIP_NOCONNECT;
 	if (!conf->wants_headers)
 		steps |= SMFIP_NOHDRS;
-	if (!users && !conf->wants_headers) /* MAIL is also where the conditions of the last message are forgotten */
+	/* MAIL is also where the conditions of the last message are forgotten. */
+	if (!users && !senders && !conf->wants_headers)
 		steps |= SMFIP_NOMAIL;
 	return steps;
 }
@@ -234,9 +298,11 @@ static sfsistat mlfi_negotiate(SMFICTX *ctx, unsigned long actions, unsigned lon
 			  "that sender and recipients alone give");
 	if ((actions & SMFIF_SETSYMLIST) != 0) {
 		smfi_setsymlist(ctx, SMFIM_ENVFROM, (char *)"{auth_authen}");
+		smfi_setsymlist(ctx, SMFIM_ENVRCPT, (char *)"{rcpt_mailer}");
 		smfi_setsymlist(ctx, SMFIM_EOM, (char *)"i");
 	}
-	session->protocol = protocol & (steps_not_needed(session->conf) | SMFIP_NR_CONN | SMFIP_NR_MAIL | SMFIP_NR_HDR);
+	session->protocol = protocol & (steps_not_needed(session->conf) | SMFIP_NR_CONN | SMFIP_NR_MAIL |
+					SMFIP_NR_RCPT | SMFIP_NR_HDR);
 	*want_actions = actions & SMFIF_ADDHDRS;
 	*want_protocol = session->protocol;
 	*want2 = *want3 = 0;
@@ -256,10 +322,22 @@ static sfsistat mlfi_connect(SMFICTX *ctx, char *hostname, _SOCK_ADDR *address)
 
 static sfsistat mlfi_envfrom(SMFICTX *ctx, char **arguments)
 {
-	(void)arguments;
 	struct session *session = session_of(ctx);
 	session->headers = 0;
+	session->has_sender = copy_address(arguments[0], session->sender);
 	return nothing_to_say(session, SMFIP_NR_MAIL);
+}
+
+/* The MTA has accepted the recipient. */
+static sfsistat mlfi_envrcpt(SMFICTX *ctx, char **arguments)
+{
+	struct session *session = session_of(ctx);
+	if (notice_due()) {
+		const char *mailer = smfi_getsymval(ctx, (char *)"{rcpt_mailer}");
+		if (mailer != NULL && strcmp(mailer, MAILER) == 0)
+			give_notice(session, arguments[0]);
+	}
+	return nothing_to_say(session, SMFIP_NR_RCPT);
 }
 
 static sfsistat mlfi_header(SMFICTX *ctx, char *name, char *value)
@@ -360,6 +438,7 @@ static bool register_filter(void)
 		.xxfi_flags = SMFIF_ADDHDRS,
 		.xxfi_connect = mlfi_connect,
 		.xxfi_envfrom = mlfi_envfrom,
+		.xxfi_envrcpt = mlfi_envrcpt,
 		.xxfi_header = mlfi_header,
 		.xxfi_eom = mlfi_eom,
 		.xxfi_abort = mlfi_abort,

@@ -27,9 +27,9 @@
 #include "smtp/tag.h"
 
 #define POSTFIX 6, MTA_POSTFIX_ACTIONS, MTA_POSTFIX_PROTOCOL
-#define NEVER_NEEDED                                                                                                 \
-	(SMFIP_NOHELO | SMFIP_NORCPT | SMFIP_NODATA | SMFIP_NOEOH | SMFIP_NOBODY | SMFIP_NOUNKNOWN | SMFIP_NR_CONN | \
-	 SMFIP_NR_MAIL | SMFIP_NR_HDR)
+#define NEVER_NEEDED                                                                                                  \
+	(SMFIP_NOHELO | SMFIP_NODATA | SMFIP_NOEOH | SMFIP_NOBODY | SMFIP_NOUNKNOWN | SMFIP_NR_CONN | SMFIP_NR_MAIL | \
+	 SMFIP_NR_RCPT | SMFIP_NR_HDR)
 
 static char directory[] = "/tmp/check_milter.XXXXXX";
 static char path[128], conf_path[128];
@@ -61,6 +61,21 @@ static void lost(void *arg)
 
 static atomic_bool is_lost;
 
+/* What was told of outbound mail. */
+static struct {
+	unsigned count;
+	bool has_sender;
+	char sender[600], recipient[600];
+} notice;
+
+static void outbound(const char *sender, const char *recipient)
+{
+	notice.count++;
+	notice.has_sender = sender != NULL;
+	snprintf(notice.sender, sizeof notice.sender, "%s", sender != NULL ? sender : "");
+	snprintf(notice.recipient, sizeof notice.recipient, "%s", recipient);
+}
+
 static void setup(void)
 {
 	OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL); /* as main does */
@@ -72,7 +87,8 @@ static void setup(void)
 					    .mode = 0660,
 					    .key = key,
 					    .lost = lost,
-					    .arg = &is_lost};
+					    .arg = &is_lost,
+					    .outbound = outbound};
 	strcpy(settings.endpoint.path, path);
 	lines_start();
 	ck_assert(loop_create());
@@ -128,7 +144,7 @@ static const char *routes_for(const char *client, const char *user, const char *
 
 /* ---- negotiation ---- */
 
-START_TEST(only_the_end_of_message_is_asked_for_if_no_route_needs_more)
+START_TEST(only_recipients_and_the_end_of_message_are_asked_for_if_no_route_needs_more)
 {
 	struct mta mta;
 	start_with("");
@@ -149,7 +165,8 @@ START_TEST(each_kind_of_condition_asks_for_its_step)
 		{"clients = { \"192.0.2.0/24\" }", SMFIP_NOMAIL | SMFIP_NOHDRS},
 		{"users = { \"*\" }", SMFIP_NOCONNECT | SMFIP_NOHDRS},
 		{"headers = { \"Subject: x\" }", SMFIP_NOCONNECT},
-		{"senders = { \"@example.com\" }", SMFIP_NOCONNECT | SMFIP_NOMAIL | SMFIP_NOHDRS},
+		{"senders = { \"@example.com\" }", SMFIP_NOCONNECT | SMFIP_NOHDRS},
+		{"recipients = { \"@example.com\" }", SMFIP_NOCONNECT | SMFIP_NOMAIL | SMFIP_NOHDRS},
 	};
 	char route[256];
 	struct mta mta;
@@ -161,7 +178,7 @@ START_TEST(each_kind_of_condition_asks_for_its_step)
 }
 END_TEST
 
-START_TEST(only_two_macros_are_asked_for)
+START_TEST(only_three_macros_are_asked_for)
 {
 	struct mta mta;
 	start_with("");
@@ -169,6 +186,7 @@ START_TEST(only_two_macros_are_asked_for)
 	for (int place = 0; place < MTA_PLACES; place++)
 		ck_assert_str_eq(mta.macros[place], place == SMFIM_EOM       ? "i"
 						    : place == SMFIM_ENVFROM ? "{auth_authen}"
+						    : place == SMFIM_ENVRCPT ? "{rcpt_mailer}"
 									     : "");
 	mta_close(&mta);
 }
@@ -182,6 +200,7 @@ START_TEST(no_reply_is_awaited_but_for_the_end_of_message)
 	ck_assert(mta_open(&mta, path, POSTFIX));
 	ck_assert(mta_connect(&mta, "192.0.2.1"));
 	ck_assert(mta_mail(&mta, "<alice@example.com>", "alice"));
+	ck_assert(mta_rcpt(&mta, "<bob@example.net>", "relaypool"));
 	ck_assert(mta_header(&mta, "Subject", "x"));
 	ck_assert_uint_eq(mta.replies, 0);
 	struct mta_result result = mta_end(&mta, "4fXyZ1");
@@ -218,6 +237,7 @@ START_TEST(an_mta_that_skips_nothing_is_answered_at_each_step)
 	ck_assert_uint_eq(mta.protocol, 0);
 	ck_assert(mta_connect(&mta, NULL));
 	ck_assert(mta_mail(&mta, "<alice@example.com>", NULL));
+	ck_assert(mta_rcpt(&mta, "<bob@example.net>", NULL));
 	ck_assert(mta_header(&mta, "Subject", "x"));
 	struct mta_result result = mta_end(&mta, "4fXyZ1");
 	ck_assert_str_eq(tag_of(&result).queue_id, "4fXyZ1");
@@ -393,6 +413,119 @@ START_TEST(a_submission_by_sendmail_is_tagged_like_any_other)
 }
 END_TEST
 
+/* ---- the notice of outbound mail ---- */
+
+#define BY_SENDER "route \"news\" { relays = { \"far\" }  senders = { \"news@example.com\" } }\n"
+
+/* One message of one session; then the loop has its turn. */
+static void one_message(const char *sender, const char *recipient, const char *mailer)
+{
+	struct mta mta;
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	ck_assert(mta_mail(&mta, sender, NULL));
+	ck_assert(mta_rcpt(&mta, recipient, mailer));
+	struct mta_result result = mta_end(&mta, "4fXyZ1"); /* what went before has been heard */
+	ck_assert_int_eq(result.verdict, SMFIR_CONTINUE);
+	mta_close(&mta);
+	loop_settle();
+}
+
+START_TEST(outbound_mail_is_told_of)
+{
+	start_with(BY_SENDER);
+	one_message("<alice@example.com>", "<bob@example.net>", "relaypool");
+	ck_assert_uint_eq(notice.count, 1);
+	ck_assert(notice.has_sender);
+	ck_assert_str_eq(notice.sender, "alice@example.com");
+	ck_assert_str_eq(notice.recipient, "bob@example.net");
+}
+END_TEST
+
+START_TEST(addresses_are_told_as_the_envelope_has_them)
+{
+	static const char *const spellings[][2] = {
+		{"<>", ""},
+		{"<\"a>b\"@example.com>", "\"a>b\"@example.com"},
+		{"alice@example.com", "alice@example.com"}, /* by sendmail(1) */
+		{"<", "<"},
+		{"", ""},
+	};
+	start_with(BY_SENDER);
+	one_message(spellings[_i][0], spellings[_i][0], "relaypool");
+	ck_assert_uint_eq(notice.count, 1);
+	ck_assert(notice.has_sender);
+	ck_assert_str_eq(notice.sender, spellings[_i][1]);
+	ck_assert_str_eq(notice.recipient, spellings[_i][1]);
+}
+END_TEST
+
+START_TEST(the_sender_is_not_told_if_no_route_asks_for_it)
+{
+	start_with("");
+	one_message("<alice@example.com>", "<bob@example.net>", "relaypool");
+	ck_assert_uint_eq(notice.count, 1);
+	ck_assert(!notice.has_sender);
+}
+END_TEST
+
+START_TEST(mail_that_goes_another_way_is_not_told_of)
+{
+	static const char *const mailers[] = {"local", "smtp", "relaypool-direct", "Relaypool", "", NULL};
+	start_with("");
+	one_message("<alice@example.com>", "<bob@example.net>", mailers[_i]);
+	ck_assert_uint_eq(notice.count, 0);
+}
+END_TEST
+
+START_TEST(one_recipient_of_many_that_is_outbound_is_enough)
+{
+	struct mta mta;
+	start_with("");
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	ck_assert(mta_mail(&mta, "<alice@example.com>", NULL));
+	ck_assert(mta_rcpt(&mta, "<alice@example.com>", "local"));
+	ck_assert(mta_rcpt(&mta, "<bob@example.net>", "relaypool"));
+	ck_assert(mta_rcpt(&mta, "<carol@example.com>", "local"));
+	mta_end(&mta, "4fXyZ1");
+	loop_settle();
+	ck_assert_uint_eq(notice.count, 1);
+	ck_assert_str_eq(notice.recipient, "bob@example.net");
+	mta_close(&mta);
+}
+END_TEST
+
+START_TEST(notices_are_a_second_apart)
+{
+	clock_fake_start();
+	start_with("");
+	for (int i = 0; i < 5; i++)
+		one_message("<alice@example.com>", "<bob@example.net>", "relaypool");
+	ck_assert_uint_eq(notice.count, 1);
+	clock_fake_advance(USEC_PER_SEC - 1);
+	one_message("<alice@example.com>", "<bob@example.net>", "relaypool");
+	ck_assert_uint_eq(notice.count, 1);
+	clock_fake_advance(1);
+	one_message("<alice@example.com>", "<carol@example.net>", "relaypool");
+	ck_assert_uint_eq(notice.count, 2);
+	ck_assert_str_eq(notice.recipient, "carol@example.net");
+	clock_fake_stop();
+}
+END_TEST
+
+START_TEST(an_address_of_no_sensible_length_is_not_told)
+{
+	char address[600];
+	memset(address, 'a', sizeof address);
+	address[sizeof address - 1] = '\0';
+	start_with(BY_SENDER);
+	one_message("<alice@example.com>", address, "relaypool");
+	ck_assert_uint_eq(notice.count, 0);
+	one_message(address, "<bob@example.net>", "relaypool");
+	ck_assert_uint_eq(notice.count, 1);
+	ck_assert(!notice.has_sender);
+}
+END_TEST
+
 /* ---- sessions ---- */
 
 START_TEST(nothing_of_one_message_sticks_to_the_next)
@@ -493,7 +626,8 @@ static void *one_session(void *arg)
 		char id[32];
 		struct tag tag;
 		snprintf(id, sizeof id, "%dX%d", (int)number, i);
-		if (!mta_mail(&mta, "<a@example.com>", i % 2 == 0 ? "alice" : "bob"))
+		if (!mta_mail(&mta, "<a@example.com>", i % 2 == 0 ? "alice" : "bob") ||
+		    !mta_rcpt(&mta, "<bob@example.net>", "relaypool"))
 			break;
 		struct mta_result result = mta_end(&mta, id);
 		if (!tag_parse(result.value, strlen(result.value), &key, &tag) || strcmp(tag.queue_id, id) != 0)
@@ -522,6 +656,9 @@ START_TEST(fifty_sessions_at_once_get_each_its_own_tags)
 	ck_assert_uint_eq(milter_counts().connections, 50);
 	ck_assert_uint_eq(milter_counts().messages, 500);
 	ck_assert_uint_eq(milter_counts().tagged, 500);
+	ck_assert_uint_eq(notice.count, 0);
+	loop_settle();
+	ck_assert_uint_eq(notice.count, 1); /* while one is on its way there is no other */
 }
 END_TEST
 
@@ -703,6 +840,20 @@ static TCase *routes_case(void)
 	return tcase;
 }
 
+static TCase *notice_case(void)
+{
+	TCase *tcase = tcase_create("notice");
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, outbound_mail_is_told_of);
+	tcase_add_loop_test(tcase, addresses_are_told_as_the_envelope_has_them, 0, 5);
+	tcase_add_test(tcase, the_sender_is_not_told_if_no_route_asks_for_it);
+	tcase_add_loop_test(tcase, mail_that_goes_another_way_is_not_told_of, 0, 6);
+	tcase_add_test(tcase, one_recipient_of_many_that_is_outbound_is_enough);
+	tcase_add_test(tcase, notices_are_a_second_apart);
+	tcase_add_test(tcase, an_address_of_no_sensible_length_is_not_told);
+	return tcase;
+}
+
 static TCase *sessions_case(void)
 {
 	TCase *tcase = tcase_create("sessions");
@@ -732,15 +883,16 @@ Suite *milter_suite(void)
 	Suite *suite = suite_create("milter");
 	TCase *tcase = tcase_create("negotiation");
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_add_test(tcase, only_the_end_of_message_is_asked_for_if_no_route_needs_more);
-	tcase_add_loop_test(tcase, each_kind_of_condition_asks_for_its_step, 0, 4);
-	tcase_add_test(tcase, only_two_macros_are_asked_for);
+	tcase_add_test(tcase, only_recipients_and_the_end_of_message_are_asked_for_if_no_route_needs_more);
+	tcase_add_loop_test(tcase, each_kind_of_condition_asks_for_its_step, 0, 5);
+	tcase_add_test(tcase, only_three_macros_are_asked_for);
 	tcase_add_test(tcase, no_reply_is_awaited_but_for_the_end_of_message);
 	tcase_add_test(tcase, an_old_mta_gets_nothing_that_it_did_not_offer);
 	tcase_add_test(tcase, an_mta_that_skips_nothing_is_answered_at_each_step);
 	tcase_add_test(tcase, an_mta_that_takes_no_header_is_warned_of_once_and_its_mail_passes);
 	suite_add_tcase(suite, tcase);
 	suite_add_tcase(suite, routes_case());
+	suite_add_tcase(suite, notice_case());
 	suite_add_tcase(suite, sessions_case());
 	return suite;
 }

@@ -167,15 +167,29 @@ bool mta_connect(struct mta *mta, const char *address)
 
 bool mta_mail(struct mta *mta, const char *sender, const char *user)
 {
-	static const char recipient[] = "<bob@example.com>";
 	if (user != NULL && (mta->protocol & SMFIP_NOMAIL) == 0)
 		send_macro(mta, SMFIC_MAIL, "{auth_authen}", user);
-	return send_step(mta, SMFIC_MAIL, sender, strlen(sender) + 1, SMFIP_NOMAIL, SMFIP_NR_MAIL) &&
-	       send_step(mta, SMFIC_RCPT, recipient, sizeof recipient, SMFIP_NORCPT, SMFIP_NR_RCPT);
+	return send_step(mta, SMFIC_MAIL, sender, strlen(sender) + 1, SMFIP_NOMAIL, SMFIP_NR_MAIL);
+}
+
+bool mta_rcpt(struct mta *mta, const char *recipient, const char *mailer)
+{
+	mta->recipients++;
+	if (mailer != NULL && (mta->protocol & SMFIP_NORCPT) == 0)
+		send_macro(mta, SMFIC_RCPT, "{rcpt_mailer}", mailer);
+	return send_step(mta, SMFIC_RCPT, recipient, strlen(recipient) + 1, SMFIP_NORCPT, SMFIP_NR_RCPT);
+}
+
+/* No content without a recipient: libmilter ends a session that skips a step. */
+static bool have_recipient(struct mta *mta)
+{
+	return mta->recipients > 0 || mta_rcpt(mta, "<bob@example.com>", "local");
 }
 
 bool mta_header(struct mta *mta, const char *name, const char *value)
 {
+	if (!have_recipient(mta))
+		return false;
 	char data[MTA_DATA_MAX];
 	int length = snprintf(data, sizeof data, "%s%c%s", name, '\0', value);
 	return send_step(mta, SMFIC_HEADER, data, (size_t)length + 1, SMFIP_NOHDRS, SMFIP_NR_HDR);
@@ -197,8 +211,9 @@ struct mta_result mta_end(struct mta *mta, const char *queue_id)
 {
 	struct mta_result result = {0};
 	struct packet packet = {0};
-	bool before = send_step(mta, SMFIC_EOH, "", 0, SMFIP_NOEOH, SMFIP_NR_EOH) &&
+	bool before = have_recipient(mta) && send_step(mta, SMFIC_EOH, "", 0, SMFIP_NOEOH, SMFIP_NR_EOH) &&
 		      send_step(mta, SMFIC_BODY, "Hello\r\n", 7, SMFIP_NOBODY, SMFIP_NR_BODY);
+	mta->recipients = 0;
 	if (!before)
 		return result;
 	if (queue_id != NULL)
@@ -215,6 +230,7 @@ struct mta_result mta_end(struct mta *mta, const char *queue_id)
 
 void mta_abort(struct mta *mta)
 {
+	mta->recipients = 0;
 	send_packet(mta, SMFIC_ABORT, "", 0);
 }
 

@@ -22,7 +22,8 @@ struct mta {
 	uint32_t version, actions, protocol;
 	char macros[MTA_PLACES][64]; /* asked for by smfi_setsymlist; "" */
 	bool macros_asked;
-	unsigned replies; /* waited for, since the negotiation */
+	unsigned replies;    /* waited for, since the negotiation */
+	unsigned recipients; /* of the present message */
 };
 
 /* What the milter did with a message. */
@@ -46,6 +47,8 @@ void mta_close(struct mta *mta);
  */
 bool mta_connect(struct mta *mta, const char *address); /* NULL: not known */
 bool mta_mail(struct mta *mta, const char *sender, const char *user);
+/* `mailer`: of the recipient; NULL: no macro. A message without any is given a local one. */
+bool mta_rcpt(struct mta *mta, const char *recipient, const char *mailer);
 bool mta_header(struct mta *mta, const char *name, const char *value);
 /* The end of message; `queue_id` NULL: no macro. */
 struct mta_result mta_end(struct mta *mta, const char *queue_id);
