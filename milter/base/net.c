@@ -23,6 +23,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/congestion.h"
 #include "base/net.h"
 
 /* Writes the reason; always false. */
@@ -349,6 +350,7 @@ int net_connect(const struct sockaddr *address, socklen_t length)
 	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 	if (fd < 0)
 		return -1;
+	congestion_choose(fd);
 	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0 &&
 	    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one) == 0 &&
 	    (connect(fd, address, length) == 0 || errno == EINPROGRESS))

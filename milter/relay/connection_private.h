@@ -54,6 +54,7 @@ struct connection {
 	SSL *ssl;                   /* owned by bev */
 	struct evbuffer *flight;    /* being composed; written in one go by flush() */
 	uint64_t appended, drained; /* octets handed to bev in all, and written by it to the kernel in all */
+	bool lossy;                 /* the path loses packets: how it is sent has been adapted to that */
 	int tail;                   /* after the end of TLS: the socket, until the relay closes it too; -1 */
 	struct event *tail_event;
 	struct timer timer; /* the limit of whatever is waited for */

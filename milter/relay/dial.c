@@ -17,6 +17,7 @@
 #include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
 
+#include "base/congestion.h"
 #include "base/loop.h"
 #include "base/mem.h"
 
@@ -51,9 +52,10 @@ static void on_read(struct bufferevent *bev, void *arg)
 static void on_written(struct bufferevent *bev, void *arg)
 {
 	struct connection *c = arg;
-	(void)bev;
-	if (!c->doomed && c->state == CONNECTION_BUSY)
-		connection_advance(c);
+	if (c->doomed || c->state != CONNECTION_BUSY)
+		return;
+	c->lossy = c->lossy || congestion_heed_loss(bufferevent_getfd(bev));
+	connection_advance(c);
 }
 
 static void on_event(struct bufferevent *bev, short what, void *arg);

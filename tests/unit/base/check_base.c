@@ -7,6 +7,7 @@ int main(void)
 {
 	SRunner *runner = srunner_create(clock_suite());
 	srunner_add_suite(runner, conf_suite());
+	srunner_add_suite(runner, congestion_suite());
 	srunner_add_suite(runner, log_suite());
 	srunner_add_suite(runner, loop_suite());
 	srunner_add_suite(runner, mem_suite());

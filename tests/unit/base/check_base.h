@@ -6,6 +6,7 @@
 
 Suite *clock_suite(void);
 Suite *conf_suite(void);
+Suite *congestion_suite(void);
 Suite *log_suite(void);
 Suite *loop_suite(void);
 Suite *mem_suite(void);
