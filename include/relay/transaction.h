@@ -48,6 +48,7 @@ struct transaction {
 	bool stale;                /* lost before its first reply, on a connection that had carried others */
 	bool unheard;              /* never answered behind the body of another, whose reply did come */
 	usec_t begun;              /* clock_now() at its first octet; -1 */
+	unsigned use;              /* how many its connection has taken, this one included */
 
 	/* all attempts */
 	bool plain;                 /* command by command from now on: its replies have made no sense before */

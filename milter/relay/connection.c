@@ -479,7 +479,7 @@ void connection_take(struct connection *c, struct transaction *t)
 	assert(connection_has_room(c) && list_empty(&t->node));
 	transaction_restart(t);
 	list_append(&c->transactions, &t->node);
-	c->uses++;
+	t->use = ++c->uses;
 	connection_set_state(c, CONNECTION_BUSY);
 	bool deep = c->pipeline.mode == MODE_DEEP && !t->plain;
 	t->chunked = deep && c->mark_sure;

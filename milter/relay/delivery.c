@@ -60,7 +60,7 @@ static void publish_outcome(const struct message *m, const struct transaction *t
 		.relay = t && t->pool ? t->pool->relay->name : "-",
 		.host = c ? connection_host(c) : "-",
 		.connection = c ? connection_id(c) : 0,
-		.use = c ? connection_uses(c) : 0,
+		.use = c ? t->use : 0,
 		.message = m,
 		.reply = reply,
 		.status = reply_status_of(reply),

@@ -372,6 +372,8 @@ static bool expect_letter(const char *name, void *arg)
 		return expect_not(&words, letter, address, STATUS_SENT);
 	if (strcmp(what, "after") == 0)
 		return expect_time(&words, letter);
+	if (strcmp(what, "use") == 0)
+		return compare(&words, "use", letter->use);
 	if (strcmp(what, "accepted") == 0)
 		return compare(&words, "accepted", accepted_count(words.world, NULL, letter, address));
 	for (enum status status = 0; status < STATUS_COUNT; status++) {

@@ -66,6 +66,7 @@
  *   expect m1 waits              no recipient has a verdict
  *   expect m1 after 5s..6s       from `send` to the last verdict
  *   expect m1 accepted N         by all relays together
+ *   expect m1 use N              how many messages its connection had carried, this one included
  *   expect a opened|sockets|peak|accepted N        connections ever; open now; most at once; messages taken
  *   expect a refused|expired N   connections and transactions refused for its limits; connections closed in their
  *                                idle time for these; both since the last `mark`

@@ -137,8 +137,10 @@ static void on_event(const struct event *event)
 	LIST_EACH (node, next, &w->letters) {
 		struct letter *letter = LIST_ENTRY_OF(node, struct letter, node);
 
-		if (letter->message == event->message)
-			letter->published += event->recipients;
+		if (letter->message != event->message)
+			continue;
+		letter->published += event->recipients;
+		letter->use = event->use;
 	}
 	check_outcome(w, event);
 }

@@ -40,6 +40,7 @@ struct letter {
 	struct message *message;  /* one reference is ours */
 	struct outcome *outcomes; /* one for each recipient */
 	unsigned published;       /* recipients that EVENT_OUTCOME spoke of */
+	unsigned use;             /* the last of these: how many its connection had carried */
 	usec_t sent_at;
 	bool abandoned;
 	bool may_wait; /* the last `expect` said that it waits */
