@@ -10,12 +10,15 @@ void depth_init(struct depth *depth, unsigned first, unsigned most)
 	depth->now = first < 1 ? 1 : first > most ? most : first;
 }
 
-/* As many as are on the way at the relay's pace, a quarter more since the pace is never even, one served, one behind. */
+/*
+ * As many as are on the way at the relay's pace, one served, one behind; and as much again, since verdicts take twice as
+ * long as the shortest one with relays whose second small write waits for our acknowledgement, and the pace is never even.
+ */
 static unsigned needed(const struct depth *depth)
 {
 	if (depth->spacing == 0 || depth->shortest / depth->spacing >= depth->most)
 		return depth->most;
-	unsigned count = (unsigned)(depth->shortest * 5 / 4 / depth->spacing) + 2;
+	unsigned count = (unsigned)(depth->shortest * 2 / depth->spacing) + 2;
 	return count < depth->most ? count : depth->most;
 }
 
