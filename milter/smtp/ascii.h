@@ -5,6 +5,8 @@
 #define SMTP_ASCII_H
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
 
 static inline bool ascii_is_digit(char c)
 {
@@ -43,6 +45,21 @@ static inline int ascii_hex(char c)
 	if (c >= 'a' && c <= 'f')
 		return c - 'a' + 10;
 	return -1;
+}
+
+/* No octet beyond ASCII. Eight at a time, since bodies are long. */
+static inline bool ascii_only(const char *data, size_t length)
+{
+	uint64_t eight, seen = 0;
+	size_t at = 0;
+
+	for (; length - at >= sizeof(eight); at += sizeof(eight)) {
+		memcpy(&eight, data + at, sizeof(eight));
+		seen |= eight;
+	}
+	for (; at < length; at++)
+		seen |= (unsigned char)data[at];
+	return (seen & UINT64_C(0x8080808080808080)) == 0;
 }
 
 #endif

@@ -10,6 +10,11 @@
 
 #include <event2/buffer.h>
 
+#include "ascii.h"
+
+/* How far the end of a line is looked for at a time: otherwise many stray CRs would cost the square of their number. */
+#define STRETCH_MAX 1024
+
 /* One call of dot_decode(): octets from `begin` on are not handed on yet. */
 struct run {
 	const char *data;
@@ -91,20 +96,23 @@ static void in_line(struct run *run, struct dot_decoder *decoder, size_t at)
 	}
 }
 
-/* How many octets from `at` on are nothing but text. */
-static size_t text_length(struct dot_decoder *decoder, const char *data, size_t length)
+/* How many octets at the beginning of `data` are nothing but text; perhaps there are more. */
+static size_t text_length(const char *data, size_t length)
 {
-	unsigned char seen = 0;
-	size_t at = 0;
+	size_t stretch = length < STRETCH_MAX ? length : STRETCH_MAX;
+	const char *lf = memchr(data, '\n', stretch);
+	const char *cr = memchr(data, '\r', lf != NULL ? (size_t)(lf - data) : stretch);
 
-	for (; at < length && data[at] != '\r' && data[at] != '\n'; at++) {
-		seen |= (unsigned char)data[at];
-		if (data[at] == '\0')
-			decoder->nul = true;
-	}
-	if (seen & 0x80)
-		decoder->has_8bit = true;
-	return at;
+	if (cr != NULL)
+		return (size_t)(cr - data);
+	return lf != NULL ? (size_t)(lf - data) : stretch;
+}
+
+/* What the octets that were used say about the message. */
+static void note(struct dot_decoder *decoder, const char *data, size_t length)
+{
+	decoder->nul = decoder->nul || memchr(data, '\0', length) != NULL;
+	decoder->has_8bit = decoder->has_8bit || !ascii_only(data, length);
 }
 
 size_t dot_decode(struct dot_decoder *decoder, const char *data, size_t length,
@@ -115,9 +123,7 @@ size_t dot_decode(struct dot_decoder *decoder, const char *data, size_t length,
 
 	while (at < length && decoder->state != DOT_END) {
 		if (decoder->state == DOT_TEXT)
-			at += text_length(decoder, data + at, length - at);
-		else
-			text_length(decoder, data + at, 1);
+			at += text_length(data + at, length - at);
 		if (at == length)
 			break;
 		switch (decoder->state) {
@@ -132,6 +138,8 @@ size_t dot_decode(struct dot_decoder *decoder, const char *data, size_t length,
 		}
 		at++;
 	}
+	if (at > 0)
+		note(decoder, data, at);
 	/* A CR at the end waits for what the next call brings. */
 	if (decoder->state != DOT_END)
 		run_flush(&run, decoder->state == DOT_CR && at > run.begin ? at - 1 : at, at);

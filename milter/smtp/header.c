@@ -86,8 +86,7 @@ void header_filter_free(struct header_filter *filter)
 /* Octets of the header block that are kept. */
 static void keep(struct header_filter *filter, const char *data, size_t length)
 {
-	for (size_t i = 0; i < length && !filter->has_8bit; i++)
-		filter->has_8bit = (unsigned char)data[i] > 127;
+	filter->has_8bit = filter->has_8bit || !ascii_only(data, length);
 	if (length > 0)
 		filter->sink(data, length, filter->arg);
 }

@@ -9,7 +9,7 @@
 #include "check_smtp.h"
 #include "smtp/dot.h"
 
-#define TEXT_MAX 64
+#define TEXT_MAX 4096
 
 struct text {
 	char octets[TEXT_MAX];
@@ -148,6 +148,24 @@ START_TEST(streams_of_line_ends_and_dots_are_decoded_in_three_pieces)
 }
 END_TEST
 
+/* Lines longer than what is looked at at a time. */
+START_TEST(long_lines_are_decoded)
+{
+	static const char *const ends[] = {"\r\n", "\n", "\r", "\xff\r\nb", "\r\r\n.\r\n"};
+	char data[2100];
+
+	for (size_t line = 1000; line < 2080; line = line == 1050 ? 2030 : line + 1)
+		for (size_t end = 0; end < sizeof(ends) / sizeof(ends[0]); end++) {
+			size_t length = line + strlen(ends[end]);
+
+			memset(data, 'a', line);
+			memcpy(data + line, ends[end], strlen(ends[end]));
+			assert_decoded(data, length, length, length);
+			assert_decoded(data, length, 1, line);
+		}
+}
+END_TEST
+
 static const struct {
 	const char *stream, *decoded;
 	unsigned long strays;
@@ -269,6 +287,7 @@ Suite *dot_suite(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, every_short_stream_is_decoded_whatever_its_pieces);
 	tcase_add_test(tcase, streams_of_line_ends_and_dots_are_decoded_in_three_pieces);
+	tcase_add_test(tcase, long_lines_are_decoded);
 	tcase_add_loop_test(tcase, only_crlf_dot_crlf_ends_the_data, 0, COUNT(streams));
 	tcase_add_test(tcase, nothing_is_used_behind_the_end);
 	tcase_add_test(tcase, the_decoder_undoes_the_encoder);
