@@ -61,6 +61,13 @@ static bool is_control(const char *character, size_t size)
 	return first == 0xc2 && (unsigned char)character[1] < 0xa0;
 }
 
+/* The octets stay as they are: there are many of them, and most replies are short. */
+static void text_init(struct text_buffer *text)
+{
+	text->length = 0;
+	text->full = false;
+}
+
 static void text_add(struct text_buffer *text, const char *octets, size_t length)
 {
 	if (text->full || length > REPLY_TEXT_MAX - text->length) {
@@ -71,10 +78,33 @@ static void text_add(struct text_buffer *text, const char *octets, size_t length
 	text->length += length;
 }
 
+/* Characters of one octet each: as many of them as there is room for. */
+static void text_add_ascii(struct text_buffer *text, const char *octets, size_t length)
+{
+	size_t room = REPLY_TEXT_MAX - text->length;
+
+	text_add(text, octets, length < room ? length : room);
+	text->full = text->full || length > room;
+}
+
+static size_t printable_length(const char *text, size_t length)
+{
+	size_t printable = 0;
+
+	while (printable < length && ascii_is_printable(text[printable]))
+		printable++;
+	return printable;
+}
+
 /* Adds one line; what is not printable becomes '?'. */
 static void text_add_clean(struct text_buffer *text, const char *line, size_t length)
 {
 	for (size_t i = 0, size; i < length; i += size) {
+		size = printable_length(line + i, length - i);
+		if (size > 0) {
+			text_add_ascii(text, line + i, size);
+			continue;
+		}
 		size = utf8_character(line + i, length - i);
 		if (size == 0 || is_control(line + i, size)) {
 			text_add(text, "?", 1);
@@ -194,13 +224,14 @@ static void find_enhanced(const char *data, size_t length, char out[12])
 /* Makes the reply of the `length` octets that were found to be one. */
 static struct reply *reply_build(const char *data, size_t length)
 {
-	struct text_buffer text = {.length = 0};
+	struct text_buffer text;
 	struct reply_line line;
 	struct reply *reply;
 	const char *why;
 	char enhanced[12];
 	size_t size;
 
+	text_init(&text);
 	find_enhanced(data, length, enhanced);
 	size = strlen(enhanced);
 	for (size_t at = 0; at < length; at += line.taken) {
@@ -248,11 +279,12 @@ enum reply_status reply_parse(const char *data, size_t length, size_t *used, str
 
 struct reply *reply_local(enum local_failure failure, int code, const char *enhanced, const char *format, ...)
 {
-	struct text_buffer text = {.length = 0};
+	struct text_buffer text;
 	char written[REPLY_TEXT_MAX + 1];
 	struct reply *reply;
 	va_list arguments;
 
+	text_init(&text);
 	assert(failure > LOCAL_NONE && failure < LOCAL_FAILURES);
 	assert(code >= 200 && code <= 599);
 	assert(strlen(enhanced) < sizeof(reply->enhanced));
