@@ -365,12 +365,12 @@ static void on_reply(struct connection *c, struct reply *reply)
 {
 	struct command *command = pipeline_awaited(&c->pipeline);
 	char line[256];
-	handshake_line(c, reply, line, sizeof(line));
 	if (c->goodbye != NULL) {
 		on_reply_after_goodbye(c, command, reply);
 		return;
 	}
 	if (command == NULL) {
+		handshake_line(c, reply, line, sizeof(line));
 		if (reply->code == 421) {
 			connection_note_end(c);
 			connection_doom_lost(c, line);
@@ -388,7 +388,7 @@ static void on_reply(struct connection *c, struct reply *reply)
 		if (t != NULL && early && command_is_body(command->kind) && t->final_reply == NULL &&
 		    reply->code >= 400)
 			t->final_reply = reply_ref(reply);
-		connection_doom_confused(c, line);
+		connection_doom_confused(c, handshake_line(c, reply, line, sizeof(line)));
 		return;
 	}
 	if ((worth == WORTH_CLOSING || worth == WORTH_STALE) && c->ready_at >= 0) {
