@@ -22,16 +22,33 @@
 
 /* ---- writing ---- */
 
+/*
+ * A small flight of a transaction goes to the kernel at once where there is no TLS: libevent would ask whether there is
+ * room, write, and take the question back, three system calls for one. What does not fit stays.
+ */
+static void write_at_once(struct connection *c)
+{
+	if (c->ssl != NULL || c->state != CONNECTION_BUSY || c->writing != NULL ||
+	    evbuffer_get_length(bufferevent_get_output(c->bev)) > 0)
+		return;
+	int written = evbuffer_write(c->flight, bufferevent_getfd(c->bev));
+	if (written > 0)
+		c->drained += (uint64_t)written;
+}
+
 /* Writes the flight in one go: small ones as one piece, so that they are one record and one segment. */
 void connection_flush(struct connection *c)
 {
 	size_t length = evbuffer_get_length(c->flight);
 	if (length == 0 || c->bev == NULL)
 		return;
-	if (length <= RECORD_MAX)
-		evbuffer_pullup(c->flight, -1);
 	c->appended += length;
-	bufferevent_write_buffer(c->bev, c->flight);
+	if (length <= RECORD_MAX) {
+		evbuffer_pullup(c->flight, -1);
+		write_at_once(c);
+	}
+	if (evbuffer_get_length(c->flight) > 0) /* libevent writes it and tells, also if it cannot be written */
+		bufferevent_write_buffer(c->bev, c->flight);
 }
 
 static uint64_t position(const struct connection *c)
