@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 
 #include "base/conf.h"
 #include "session_private.h"
@@ -72,7 +71,7 @@ static void run_ehlo(struct session *session, const char *arguments)
 static void complain_reply(struct session *session, struct reply *reply)
 {
 	session->errors++;
-	reply_write(reply, bufferevent_get_output(session->stream));
+	reply_write(reply, session->replies);
 	reply_unref(&reply);
 }
 

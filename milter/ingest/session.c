@@ -58,9 +58,26 @@ void session_say(struct session *session, const char *format, ...)
 	va_list list;
 
 	va_start(list, format);
-	evbuffer_add_vprintf(bufferevent_get_output(session->stream), format, list);
+	evbuffer_add_vprintf(session->replies, format, list);
 	va_end(list);
-	evbuffer_add(bufferevent_get_output(session->stream), "\r\n", 2);
+	evbuffer_add(session->replies, "\r\n", 2);
+}
+
+/*
+ * Writes what has been said, and says whether all of it is written; the loop writes the rest. To leave all of it to the
+ * loop would cost three system calls for one. Above all it would write later, after whatever else this turn brings, such
+ * as the next body on the relay's connection: killed between the two, we would have kept from the MTA what the relay has
+ * taken.
+ */
+static bool write_replies(struct session *session)
+{
+	struct evbuffer *rest = bufferevent_get_output(session->stream);
+
+	if (evbuffer_get_length(rest) == 0)
+		(void)evbuffer_write(session->replies, bufferevent_getfd(session->stream));
+	if (evbuffer_get_length(session->replies) > 0) /* also if it cannot be written: on_gone() tells */
+		bufferevent_write_buffer(session->stream, session->replies);
+	return evbuffer_get_length(rest) == 0;
 }
 
 /* ---- states ---- */
@@ -110,9 +127,10 @@ static void session_free(struct session *session)
 	session_drop_transaction(session);
 	timer_cancel(&session->limit);
 	timer_cancel(&session->start);
-	timer_cancel(&session->said);
+	timer_cancel(&session->next);
 	list_remove(&session->node);
 	bufferevent_free(session->stream);
+	evbuffer_free(session->replies);
 	free(session);
 	ingest->ended(ingest);
 }
@@ -163,6 +181,19 @@ void session_refuse_peer(struct session *session, const char *reply, const char 
 
 /* ---- the greeting ---- */
 
+static void greeted(struct session *session);
+
+/* Writes the last reply or the greeting, and what comes behind it if that is written. */
+static void write_and_go_on(struct session *session)
+{
+	if (!write_replies(session))
+		return; /* on_written() comes */
+	if (session->state == SESSION_CLOSING)
+		session_free(session);
+	else if (session->state == SESSION_GREETING)
+		greeted(session);
+}
+
 static void greet(struct session *session)
 {
 	const char *why = peer_refusal(&session->peer, session->ingest->conf);
@@ -176,6 +207,7 @@ static void greet(struct session *session)
 		session_say(session, "220 %s %s", session->ingest->conf->hostname, session->flavour->greeting);
 		session_enter(session, SESSION_GREETING);
 	}
+	write_and_go_on(session);
 }
 
 static void greeted(struct session *session)
@@ -184,6 +216,7 @@ static void greeted(struct session *session)
 
 	if (why != NULL) {
 		session_refuse_peer(session, "554 5.7.1 You may not hand over mail here", why);
+		write_and_go_on(session);
 		return;
 	}
 	session_enter(session, SESSION_HELLO);
@@ -234,22 +267,8 @@ static void end_of_data(struct session *session)
 }
 
 /*
- * The loop would write later, after whatever else this turn brings, such as the next body on the relay's connection:
- * killed between the two, we would have kept from the MTA what the relay has taken. What does not fit goes out later.
- */
-static void say_at_once(struct session *session)
-{
-	struct evbuffer *output = bufferevent_get_output(session->stream);
-
-	evbuffer_unfreeze(output, 1); /* the stream keeps its front to itself */
-	(void)evbuffer_write(output, bufferevent_getfd(session->stream));
-	evbuffer_freeze(output, 1);
-	timer_arm(&session->said, 0);
-}
-
-/*
- * A recipient got its verdict. Verdicts come in any order; replies go out in the order of the recipients. Pipelined
- * commands come next when the replies are written: see on_written().
+ * A recipient got its verdict. Verdicts come in any order; replies go out in the order of the recipients, with the last
+ * one all that are not written yet. What comes next, pipelined commands or the end, waits for the next turn of the loop.
  */
 void session_settled(struct message *message, struct recipient *recipient)
 {
@@ -258,9 +277,11 @@ void session_settled(struct message *message, struct recipient *recipient)
 	(void)recipient;
 	assert(session->state == SESSION_VERDICTS && session->message == message);
 	while (session->answered < message->recipient_count && message->recipients[session->answered].verdict != NULL)
-		reply_write(message->recipients[session->answered++].verdict, bufferevent_get_output(session->stream));
-	if (session->answered < message->recipient_count)
+		reply_write(message->recipients[session->answered++].verdict, session->replies);
+	if (session->answered < message->recipient_count) {
+		timer_arm(&session->next, 0);
 		return;
+	}
 	message->owner = NULL;
 	session->messages++;
 	session->errors = 0;
@@ -269,7 +290,9 @@ void session_settled(struct message *message, struct recipient *recipient)
 	session->answered = 0;
 	message_unref(&session->message);
 	session_rest(session);
-	say_at_once(session);
+	if (write_replies(session) &&
+	    (session->state == SESSION_CLOSING || evbuffer_get_length(bufferevent_get_input(session->stream)) > 0))
+		timer_arm(&session->next, 0);
 }
 
 /* ---- reading ---- */
@@ -351,16 +374,32 @@ static void read_on(struct session *session, struct evbuffer *input)
 		bufferevent_disable(session->stream, EV_READ);
 }
 
-/* Goes on with what was read, as far as the state and the room for replies allow. */
+static bool room_for_replies(const struct session *session)
+{
+	return evbuffer_get_length(session->replies) + evbuffer_get_length(bufferevent_get_output(session->stream)) <
+	       OUTPUT_MAX;
+}
+
+static bool obeys(const struct session *session)
+{
+	return session->state >= SESSION_HELLO && session->state < SESSION_VERDICTS;
+}
+
+/* Goes on with what was read, as far as the state and the room for replies allow, and writes these. */
 static void proceed(struct session *session)
 {
 	struct evbuffer *input = bufferevent_get_input(session->stream);
-	bool more = true;
+	bool more = true, written;
 
-	while (more && session->state >= SESSION_HELLO && session->state < SESSION_VERDICTS &&
-	       evbuffer_get_length(bufferevent_get_output(session->stream)) < OUTPUT_MAX)
-		more = session->state == SESSION_BODY ? read_body(session, input) : read_command(session, input);
+	do {
+		while (more && obeys(session) && room_for_replies(session))
+			more = session->state == SESSION_BODY ? read_body(session, input)
+							      : read_command(session, input);
+		written = write_replies(session);
+	} while (more && obeys(session) && written);
 	read_on(session, input);
+	if (written && session->state == SESSION_CLOSING)
+		session_free(session);
 }
 
 /* ---- what the loop tells ---- */
@@ -371,27 +410,26 @@ static void on_read(struct bufferevent *stream, void *arg)
 	proceed(arg);
 }
 
-/* All replies have been taken by the kernel. */
+/* The kernel has taken all that it could not take at first. */
 static void on_written(struct bufferevent *stream, void *arg)
 {
 	struct session *session = arg;
 
 	(void)stream;
-	if (session->state == SESSION_CLOSING)
-		session_free(session);
-	else if (session->state == SESSION_GREETING)
-		greeted(session);
+	if (session->state == SESSION_CLOSING || session->state == SESSION_GREETING)
+		write_and_go_on(session);
 	else
 		proceed(session);
 }
 
-/* As on_written() for what the stream did not write itself; what was added since, it writes and tells of. */
-static void on_said_at_once(void *arg)
+static void on_next_turn(void *arg)
 {
 	struct session *session = arg;
 
-	if (evbuffer_get_length(bufferevent_get_output(session->stream)) == 0)
-		on_written(session->stream, session);
+	if (session->state == SESSION_CLOSING)
+		write_and_go_on(session);
+	else
+		proceed(session);
 }
 
 static void on_gone(struct bufferevent *stream, short what, void *arg)
@@ -431,6 +469,7 @@ static void on_limit(void *arg)
 			    (double)(clock_now() - session->opened) / (double)USEC_PER_SEC);
 		session_say(session, "421 4.4.2 %s waited too long for you", session->ingest->conf->hostname);
 		session_hang_up(session);
+		write_and_go_on(session);
 	}
 }
 
@@ -445,10 +484,11 @@ void session_start(struct ingest *ingest, enum protocol protocol, int fd)
 	session->opened = session->rested = clock_now();
 	timer_init(&session->limit, "the MTA", on_limit, session);
 	timer_init(&session->start, "the greeting", on_start, session);
-	timer_init(&session->said, "the next turn", on_said_at_once, session);
+	timer_init(&session->next, "the next turn", on_next_turn, session);
 	peer_init(&session->peer, fd);
 	session->stream = bufferevent_socket_new(loop_base(), fd, BEV_OPT_CLOSE_ON_FREE);
-	assert(session->stream != NULL);
+	session->replies = evbuffer_new();
+	assert(session->stream != NULL && session->replies != NULL);
 	bufferevent_setcb(session->stream, on_read, on_written, on_gone, session);
 	list_init(&session->node);
 	list_append(&ingest->sessions, &session->node);
@@ -460,8 +500,10 @@ void sessions_stop(struct ingest *ingest)
 {
 	LIST_EACH (node, next, &ingest->sessions) {
 		struct session *session = LIST_ENTRY_OF(node, struct session, node);
-		if (session->state <= SESSION_READY)
-			go_away(session);
+		if (session->state > SESSION_READY)
+			continue;
+		go_away(session);
+		timer_arm(&session->next, 0);
 	}
 }
 

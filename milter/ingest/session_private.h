@@ -27,13 +27,14 @@ struct session {
 	struct ingest *ingest; /* borrowed */
 	const struct flavour *flavour;
 	struct bufferevent *stream;
+	struct evbuffer *replies; /* what was said since the last write */
 	struct peer peer;
 	enum session_state state;
 	usec_t opened;
 	usec_t entered; /* the state */
 	usec_t rested;  /* when the last message got its verdicts, or the session began */
 	struct timer limit;
-	struct timer said;  /* fires at the next turn of the loop: what was said at once has been written */
+	struct timer next;  /* fires at the next turn of the loop: for what is left to be written, obeyed or ended */
 	struct timer start; /* fires at the next turn of the loop: by then it shows who talks first */
 	bool swallowing;    /* the rest of an over-long line is being thrown away */
 	unsigned errors;
