@@ -80,14 +80,14 @@ static void heap_settle(size_t position, struct place place)
 	heap_put(position, place);
 }
 
-static void heap_insert(struct place place)
+/* A position for one more. */
+static size_t heap_grow(void)
 {
 	if (heap_count + 1 >= heap_room) {
 		heap_room = heap_room > 0 ? heap_room * 2 : 64;
 		heap = mem_realloc(heap, heap_room * sizeof *heap);
 	}
-	heap_count++;
-	heap_settle(heap_count, place);
+	return ++heap_count;
 }
 
 static void heap_remove(size_t position)
@@ -109,9 +109,9 @@ void timer_init(struct timer *timer, const char *name, void (*fire)(void *arg), 
 void timer_arm(struct timer *timer, usec_t delay)
 {
 	assert(timer->fire);
-	timer_cancel(timer);
 	timer->due = clock_now() + (delay > 0 ? delay : 0);
-	heap_insert((struct place){.due = timer->due, .order = armings++, .timer = timer});
+	heap_settle(timer_armed(timer) ? timer->heap_position : heap_grow(),
+		    (struct place){.due = timer->due, .order = armings++, .timer = timer});
 	if (timer->heap_position == 1 && on_change)
 		on_change();
 }
