@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include <event2/event.h>
-#include <event2/thread.h>
 
 #include "base/log.h"
 #include "base/loop.h"
@@ -270,7 +269,7 @@ static void workshop_close(struct workshop *shop)
 bool loop_create(void)
 {
 	assert(!base);
-	if (evthread_use_pthreads() != 0 || !(base = event_base_new()))
+	if (!(base = event_base_new())) /* without locks: no other thread calls libevent */
 		return false;
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	timeout_event = event_new(base, -1, 0, on_timeout, NULL);
