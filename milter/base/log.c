@@ -43,7 +43,6 @@ struct logger {
 	pthread_t thread;
 	log_writer_fn *writer;
 	/* Under the lock. */
-	pthread_cond_t work;  /* signalled for each line, and when `closing` is set */
 	pthread_cond_t ended; /* signalled when the thread will touch nothing any more */
 	struct line *ring[LOG_RING_LINES];
 	size_t first, count;
@@ -55,8 +54,9 @@ struct logger {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct logger *logger; /* under the lock; NULL: lines go straight to stderr */
-static unsigned long dropped; /* under the lock */
+static pthread_cond_t work = PTHREAD_COND_INITIALIZER; /* signalled for each line, and when `closing` is set */
+static struct logger *logger;                          /* under the lock; NULL: lines go straight to stderr */
+static unsigned long dropped;                          /* under the lock */
 static atomic_bool debugging;
 static void (*_Atomic capture)(enum log_level level, const char *line);
 
@@ -143,7 +143,7 @@ static void report_dropped(log_writer_fn *writer, unsigned long count)
 static bool await_line(struct logger *l, struct line **line, unsigned long *gap)
 {
 	while (l->count == 0 && l->unreported == 0 && !l->closing)
-		pthread_cond_wait(&l->work, &lock);
+		pthread_cond_wait(&work, &lock);
 	*line = NULL;
 	if (l->count > 0) {
 		*line = l->ring[l->first];
@@ -161,7 +161,6 @@ static void logger_free(struct logger *l)
 {
 	for (; l->count > 0; l->count--, l->first = (l->first + 1) % LOG_RING_LINES)
 		free(l->ring[l->first]);
-	pthread_cond_destroy(&l->work);
 	pthread_cond_destroy(&l->ended);
 	free(l);
 }
@@ -209,7 +208,6 @@ static void put_line(struct logger *l, enum log_level level, const char *text)
 	l->unreported = 0;
 	memcpy(line->text, text, size);
 	l->ring[(l->first + l->count++) % LOG_RING_LINES] = line;
-	pthread_cond_signal(&l->work);
 }
 
 /* ---- the door ---- */
@@ -228,7 +226,9 @@ static void log_line(enum log_level level, const char *format, va_list args)
 			put_line(logger, level, line);
 		bool ringed = logger != NULL;
 		pthread_mutex_unlock(&lock);
-		if (!ringed)
+		if (ringed)
+			pthread_cond_signal(&work); /* not under the lock, which the logger would wait for at once */
+		else
 			write_stderr(level, line);
 	}
 	errno = error;
@@ -301,7 +301,6 @@ void log_open_writer(log_writer_fn *writer, bool debug)
 	int error = l ? 0 : ENOMEM;
 	if (l) {
 		l->writer = writer;
-		pthread_cond_init(&l->work, NULL);
 		pthread_condattr_t monotonic;
 		pthread_condattr_init(&monotonic);
 		pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -339,7 +338,7 @@ void log_close(usec_t limit)
 		return;
 	}
 	l->closing = true;
-	pthread_cond_signal(&l->work);
+	pthread_cond_signal(&work);
 	while (!l->has_ended && pthread_cond_timedwait(&l->ended, &lock, &until) == 0)
 		;
 	bool ended = l->has_ended;
