@@ -6,19 +6,24 @@
 
 #include "seconds.h"
 
-#include <stdio.h>
-
-/* `value` rounded to `unit` microseconds, a power of ten from 1000 to USEC_PER_SEC, without trailing zeros. */
+/*
+ * `value` rounded to `unit` microseconds, a power of ten from 1000 to USEC_PER_SEC, without trailing zeros. Written from
+ * its last digit to its first.
+ */
 static const char *decimal(usec_t value, usec_t unit, char out[SECONDS_SIZE])
 {
-	usec_t rounded = (value + unit / 2) / unit * unit;
-	int length = snprintf(out, SECONDS_SIZE, "%lld.%03lld", (long long)(rounded / USEC_PER_SEC),
-			      (long long)(rounded % USEC_PER_SEC / USEC_PER_MSEC));
-	while (out[length - 1] == '0')
-		out[--length] = '\0';
-	if (out[length - 1] == '.')
-		out[--length] = '\0';
-	return out;
+	usec_t rest = (value + unit / 2) / unit * unit / USEC_PER_MSEC;
+	char *at = &out[SECONDS_SIZE - 1];
+	*at = '\0';
+	for (int digits = 0; digits < 3; digits++, rest /= 10)
+		if (rest % 10 != 0 || *at != '\0')
+			*--at = (char)('0' + rest % 10);
+	if (*at != '\0')
+		*--at = '.';
+	do
+		*--at = (char)('0' + rest % 10);
+	while ((rest /= 10) > 0);
+	return at;
 }
 
 const char *seconds_short(usec_t value, char out[SECONDS_SIZE])
