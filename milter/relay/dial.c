@@ -42,11 +42,17 @@ static void on_drained(struct evbuffer *output, const struct evbuffer_cb_info *i
 static void on_read(struct bufferevent *bev, void *arg)
 {
 	struct connection *c = arg;
+	uint64_t appended = c->appended;
 	int one = 1;
-	/* Not sticky: without it the relay's second small write waits for our delayed acknowledgement. */
-	(void)setsockopt(bufferevent_getfd(bev), IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
+	(void)bev;
 	if (conversation_read(c)) /* a relay that dribbles within a reply does not move its limit */
 		connection_advance(c);
+	/*
+	 * Not sticky: without it the relay's second small write waits for our delayed acknowledgement. What we write
+	 * acknowledges by itself.
+	 */
+	if (c->bev != NULL && c->appended == appended)
+		(void)setsockopt(bufferevent_getfd(c->bev), IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
 }
 
 static void on_written(struct bufferevent *bev, void *arg)
