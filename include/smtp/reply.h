@@ -36,7 +36,7 @@ struct reply {
 	int code; /* 200…599 */
 	enum local_failure local;
 	char enhanced[12]; /* "2.0.0" (RFC 2034), or "" if the reply had none */
-	char *text;        /* without the codes; lines separated by '\n'; printable ASCII and UTF-8 only */
+	char text[];       /* without the codes; lines separated by '\n'; printable ASCII and UTF-8 only */
 };
 
 enum reply_status {

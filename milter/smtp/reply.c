@@ -196,12 +196,12 @@ static enum reply_status line_read(const char *data, size_t length, const char *
 
 static struct reply *reply_make(int code, enum local_failure local, const struct text_buffer *text)
 {
-	struct reply *reply = mem_alloc(sizeof(*reply));
+	struct reply *reply = mem_alloc(sizeof(*reply) + text->length + 1);
 
 	reply->refs = 1;
 	reply->code = code;
 	reply->local = local;
-	reply->text = mem_strndup(text->octets, text->length);
+	memcpy(reply->text, text->octets, text->length);
 	return reply;
 }
 
@@ -322,7 +322,6 @@ void reply_unref(struct reply **reply)
 	assert(gone->refs > 0);
 	if (--gone->refs > 0)
 		return;
-	free(gone->text);
 	free(gone);
 }
 
