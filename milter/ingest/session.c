@@ -58,7 +58,10 @@ void session_say(struct session *session, const char *format, ...)
 	va_list list;
 
 	va_start(list, format);
-	evbuffer_add_vprintf(session->replies, format, list);
+	if (strchr(format, '%') == NULL) /* as most of them: there is nothing to fill in */
+		evbuffer_add(session->replies, format, strlen(format));
+	else
+		evbuffer_add_vprintf(session->replies, format, list);
 	va_end(list);
 	evbuffer_add(session->replies, "\r\n", 2);
 }
