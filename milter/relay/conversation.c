@@ -28,7 +28,7 @@
  */
 static void write_at_once(struct connection *c)
 {
-	if (c->ssl != NULL || c->state != CONNECTION_BUSY || c->writing != NULL ||
+	if (c->state != CONNECTION_BUSY || c->writing != NULL ||
 	    evbuffer_get_length(bufferevent_get_output(c->bev)) > 0)
 		return;
 	int written = evbuffer_write(c->flight, bufferevent_getfd(c->bev));
@@ -36,17 +36,17 @@ static void write_at_once(struct connection *c)
 		c->drained += (uint64_t)written;
 }
 
-/* Writes the flight in one go: small ones as one piece, so that they are one record and one segment. */
+/* Writes the flight in one go: small ones as one piece under TLS, so that they are one record. */
 void connection_flush(struct connection *c)
 {
 	size_t length = evbuffer_get_length(c->flight);
 	if (length == 0 || c->bev == NULL)
 		return;
 	c->appended += length;
-	if (length <= RECORD_MAX) {
+	if (length <= RECORD_MAX && c->ssl != NULL)
 		evbuffer_pullup(c->flight, -1);
+	else if (length <= RECORD_MAX)
 		write_at_once(c);
-	}
 	if (evbuffer_get_length(c->flight) > 0) /* libevent writes it and tells, also if it cannot be written */
 		bufferevent_write_buffer(c->bev, c->flight);
 }
