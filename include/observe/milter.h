@@ -20,8 +20,9 @@ struct milter_settings {
 	void (*lost)(void *arg); /* on the loop thread: libmilter ended although milter_stop() was not called */
 	void *arg;
 	/*
-	 * On the loop thread, at most once a second: by SMTP a message arrives at the MTA that will come to the LMTP
-	 * socket. `sender` NULL: no route asks for it. Both without angle brackets.
+	 * On the loop thread, at most once a second, while some relay has no connection: by SMTP a message arrives at
+	 * the MTA that will come to the LMTP socket. Only of SMTP sessions that began meanwhile: to be told of each
+	 * recipient costs more than all else that the milter does. `sender` NULL: no route asks for it. Both without angle brackets.
 	 */
 	void (*outbound)(const char *sender, const char *recipient);
 };
@@ -32,7 +33,7 @@ struct milter_settings {
  * reason in `error`.
  */
 bool milter_start(const struct milter_settings *settings, struct conf *conf, char error[NET_ERROR_SIZE]) MUST_CHECK;
-/* The snapshot for SMTP sessions that begin from now on; those under way keep theirs. From any thread. */
+/* The snapshot for SMTP sessions that begin from now on; those under way keep theirs. Loop thread. */
 void milter_set_conf(struct conf *conf);
 /*
  * From now on nobody new finds the socket, and the end of libmilter is no news. Its threads go on and serve the

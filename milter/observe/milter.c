@@ -29,6 +29,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "quiet.h"
 
 /*
  * Seconds without a command after which libmilter ends a session. Longer than a slow client needs for a large message,
@@ -265,22 +266,26 @@ static void give_notice(const struct session *session, const char *recipient)
 
 /* ---- callbacks, in the order in which the MTA causes them ---- */
 
-/* All but the steps that some route's conditions need, and RCPT; the MTA keeps these to itself. */
+/*
+ * All but the steps that some route's conditions need, and RCPT while some relay is quiet; the MTA keeps these to itself.
+ */
 static unsigned long steps_not_needed(const struct conf *conf)
 {
-	bool clients = false, users = false, senders = false;
+	bool clients = false, users = false, senders = false, recipients = quiet_some();
 	for (size_t i = 0; i < conf->route_count; i++) {
 		clients = clients || conf->routes[i].client_count > 0;
 		users = users || conf->routes[i].user_count > 0;
 		senders = senders || conf->routes[i].sender_count > 0;
 	}
 	unsigned long steps = SMFIP_NOHELO | SMFIP_NODATA | SMFIP_NOEOH | SMFIP_NOBODY | SMFIP_NOUNKNOWN;
+	if (!recipients)
+		steps |= SMFIP_NORCPT;
 	if (!clients)
 		steps |= SMFIP_NOCONNECT;
 	if (!conf->wants_headers)
 		steps |= SMFIP_NOHDRS;
 	/* MAIL is also where the conditions of the last message are forgotten. */
-	if (!users && !senders && !conf->wants_headers)
+	if (!users && !(senders && recipients) && !conf->wants_headers)
 		steps |= SMFIP_NOMAIL;
 	return steps;
 }
@@ -486,6 +491,7 @@ bool milter_start(const struct milter_settings *settings, struct conf *conf, cha
 	}
 	if (!listen_here(settings, error))
 		return false;
+	quiet_start();
 	milter_set_conf(conf);
 	int reason = start_thread();
 	if (reason != 0) {
@@ -504,6 +510,7 @@ void milter_set_conf(struct conf *conf)
 	pthread_mutex_unlock(&milter.mutex);
 	if (old != NULL)
 		conf_unref(&old);
+	quiet_set_relays(conf);
 }
 
 /*
@@ -514,6 +521,7 @@ void milter_stop(void)
 {
 	if (!milter.started || atomic_exchange(&milter.stopping, true))
 		return;
+	quiet_stop();
 	if (milter.settings.endpoint.kind == ENDPOINT_UNIX)
 		unlink(milter.settings.endpoint.path);
 }

@@ -21,6 +21,7 @@
 
 #include "base/conf.h"
 #include "base/loop.h"
+#include "base/publish.h"
 #include "check_observe.h"
 #include "fake_mta.h"
 #include "observe/milter.h"
@@ -459,6 +460,37 @@ START_TEST(addresses_are_told_as_the_envelope_has_them)
 }
 END_TEST
 
+static void tell(enum event_kind kind)
+{
+	struct event event = {.kind = kind, .relay = "far", .host = "-"};
+	publish(&event);
+}
+
+/* Whether the MTA is asked for recipients, and for senders, in a session that begins now. */
+static void expect_steps(bool recipients, bool senders)
+{
+	struct mta mta;
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	ck_assert_int_eq((mta.protocol & SMFIP_NORCPT) == 0, recipients);
+	ck_assert_int_eq((mta.protocol & SMFIP_NOMAIL) == 0, senders);
+	mta_close(&mta);
+}
+
+START_TEST(recipients_are_asked_for_only_while_a_relay_is_quiet)
+{
+	start_with(BY_SENDER);
+	expect_steps(true, true);
+	tell(EVENT_CONNECTION_OPENED);
+	expect_steps(false, false);
+	tell(EVENT_CONNECTION_OPENED);
+	tell(EVENT_CONNECTION_CLOSED);
+	expect_steps(false, false);
+	tell(EVENT_CONNECTION_CLOSED);
+	expect_steps(true, true);
+	publish_reset();
+}
+END_TEST
+
 START_TEST(the_sender_is_not_told_if_no_route_asks_for_it)
 {
 	start_with("");
@@ -846,6 +878,7 @@ static TCase *notice_case(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, outbound_mail_is_told_of);
 	tcase_add_loop_test(tcase, addresses_are_told_as_the_envelope_has_them, 0, 5);
+	tcase_add_test(tcase, recipients_are_asked_for_only_while_a_relay_is_quiet);
 	tcase_add_test(tcase, the_sender_is_not_told_if_no_route_asks_for_it);
 	tcase_add_loop_test(tcase, mail_that_goes_another_way_is_not_told_of, 0, 6);
 	tcase_add_test(tcase, one_recipient_of_many_that_is_outbound_is_enough);

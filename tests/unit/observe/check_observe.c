@@ -66,6 +66,7 @@ int main(void)
 	SRunner *runner = srunner_create(histogram_suite());
 	srunner_add_suite(runner, milter_suite());
 	srunner_add_suite(runner, outcome_suite());
+	srunner_add_suite(runner, quiet_suite());
 	srunner_add_suite(runner, seconds_suite());
 	srunner_add_suite(runner, stats_suite());
 	srunner_run_all(runner, CK_ENV);

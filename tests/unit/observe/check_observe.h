@@ -9,6 +9,7 @@
 Suite *histogram_suite(void);
 Suite *milter_suite(void);
 Suite *outcome_suite(void);
+Suite *quiet_suite(void);
 Suite *seconds_suite(void);
 Suite *stats_suite(void);
 
