@@ -15,6 +15,9 @@ struct account {
 	struct list node;  /* among the router's accounts */
 	struct list pools; /* of struct pool, by their account_node; the one served longest ago first */
 	char *name;
+	unsigned crowd; /* how many connections were set up at once lately, and when the first of them left */
+	usec_t crowd_at;
+	usec_t lag;        /* how long the relay counts a connection that has ended */
 	usec_t not_before; /* clock_now() before which nothing may be opened */
 	struct timer wait; /* until then */
 };
@@ -26,7 +29,19 @@ void account_release(struct account *account);
 
 unsigned account_staying(const struct account *account); /* connections that are not about to end */
 unsigned account_sockets(const struct account *account);
-unsigned account_ready(const struct account *account); /* connections that are set up */
+/*
+ * Connections that are set up, or were until a moment ago: a relay may count one for a while that has ended. So
+ * account_note_leaving() is called before each of them ends.
+ */
+unsigned account_ready(const struct account *account);
+void account_note_leaving(struct account *account);
+/*
+ * The relay refused a connection and allows `most`: whether the reason is that it still counts one that has ended. Then
+ * a slot stays taken a little longer from now on.
+ */
+bool account_lags(struct account *account, int64_t most);
+/* The slot of a connection is free, as far as we can see. */
+void account_note_gone(struct account *account);
 /* The smallest max-connections of the relays in it, or fewer where a relay was seen to allow fewer. */
 unsigned account_max(const struct account *account);
 /* One more socket may be opened now. */

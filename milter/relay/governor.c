@@ -10,6 +10,10 @@
 #include "base/mem.h"
 #include "relay/pool.h"
 
+#define LAG_FIRST (50 * USEC_PER_MSEC)
+#define LAG_MOST USEC_PER_SEC
+#define CROWD_KEPT (2 * USEC_PER_SEC) /* a server learns from its child processes how many connections it has */
+
 static struct pool *pool_of(struct list *node)
 {
 	return LIST_ENTRY_OF(node, struct pool, account_node);
@@ -65,12 +69,55 @@ unsigned account_staying(const struct account *account)
 	return staying;
 }
 
-unsigned account_ready(const struct account *account)
+static unsigned ready_now(const struct account *account)
 {
 	size_t ready = 0;
 	for (struct list *n = account->pools.next; n != &account->pools; n = n->next)
 		ready += list_count(&pool_of(n)->idle) + list_count(&pool_of(n)->busy);
 	return (unsigned)ready;
+}
+
+static bool crowd_is_over(const struct account *account)
+{
+	return clock_now() - account->crowd_at >= CROWD_KEPT;
+}
+
+unsigned account_ready(const struct account *account)
+{
+	unsigned ready = ready_now(account);
+	return ready > account->crowd || crowd_is_over(account) ? ready : account->crowd;
+}
+
+void account_note_leaving(struct account *account)
+{
+	unsigned ready = ready_now(account);
+	if (ready < account->crowd && !crowd_is_over(account))
+		return;
+	account->crowd = ready;
+	account->crowd_at = clock_now();
+}
+
+static void wait_until(struct account *account, usec_t when)
+{
+	if (when <= account->not_before)
+		return;
+	account->not_before = when;
+	timer_arm(&account->wait, when - clock_now());
+}
+
+bool account_lags(struct account *account, int64_t most)
+{
+	if (most <= 0 || account_ready(account) < most || ready_now(account) >= most)
+		return false;
+	account->lag = account->lag == 0 ? LAG_FIRST : account->lag < LAG_MOST / 2 ? 2 * account->lag : LAG_MOST;
+	wait_until(account, clock_now() + account->lag);
+	return true;
+}
+
+void account_note_gone(struct account *account)
+{
+	if (account->lag > 0)
+		wait_until(account, clock_now() + account->lag);
 }
 
 unsigned account_max(const struct account *account)

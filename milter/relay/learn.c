@@ -76,6 +76,8 @@ bool learn_refused(struct pool *pool, enum stage stage, const struct reply *why,
 	int64_t before = in_force(pool, LIMIT_CONNECTIONS);
 	if (ready == 0 || !trouble_one_too_many(stage, settings))
 		return false;
+	if (account_lags(pool->account, pool->limits.of[LIMIT_CONNECTIONS].value))
+		return true;
 	if (limits_met(&pool->limits, LIMIT_CONNECTIONS, ready, why->text))
 		changed(pool, LIMIT_CONNECTIONS, before, why->text);
 	return ready >= account_max(pool->account);

@@ -277,6 +277,8 @@ static void pool_move(struct connection *c)
 {
 	struct pool *pool = connection_pool(c);
 	struct list *node = connection_node(c);
+	if (connection_state(c) >= CONNECTION_QUITTING)
+		account_note_leaving(pool->account);
 	list_remove(node);
 	if (connection_state(c) >= CONNECTION_EHLO && connection_state(c) <= CONNECTION_AUTH)
 		note_progress(pool);
@@ -391,6 +393,7 @@ static void on_gone(struct connection *c)
 	struct pool *pool = connection_pool(c);
 	list_remove(connection_node(c));
 	note_progress(pool); /* until now its slot was what was waited for */
+	account_note_gone(pool->account);
 	account_slot_free(pool->account);
 	pool_dispatch_soon(pool);
 }

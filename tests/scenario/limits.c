@@ -55,6 +55,16 @@ static bool read_seconds(const char *text, usec_t *out)
 	return true;
 }
 
+static bool read_milliseconds(const char *text, usec_t *out)
+{
+	unsigned count;
+
+	if (!read_count(text, &count))
+		return false;
+	*out = count == NO_LIMIT ? 0 : count * USEC_PER_MSEC;
+	return true;
+}
+
 /* "N/SECONDS" or "none". */
 static bool read_window(const char *text, struct relay_limits *limits)
 {
@@ -111,6 +121,8 @@ bool limits_set(struct relay_limits *limits, const char *setting)
 
 	if (strncmp(setting, "most-connections=", length) == 0)
 		return read_count(value, &limits->connections);
+	if (strncmp(setting, "counts-longer=", length) == 0)
+		return read_milliseconds(value, &limits->counts_longer);
 	if (strncmp(setting, "refuses=", length) == 0)
 		return read_refuses(value, &limits->refuses);
 	if (strncmp(setting, "most-messages=", length) == 0)
@@ -196,6 +208,13 @@ void limits_end(struct relay_connection *c)
 
 /* ---- judging ---- */
 
+static bool still_counts(const struct relay_connection *c)
+{
+	usec_t longer = c->relay->limits.counts_longer;
+
+	return scripted_relay_holds(c) || (longer > 0 && c->bev == NULL && clock_now() - c->closed_at < longer);
+}
+
 static bool one_too_many(struct relay_connection *c)
 {
 	unsigned others = 0;
@@ -203,7 +222,7 @@ static bool one_too_many(struct relay_connection *c)
 	LIST_EACH (node, next, &c->relay->connections) {
 		const struct relay_connection *other = LIST_ENTRY_OF(node, struct relay_connection, node);
 
-		others += other != c && other->limits.admitted && scripted_relay_holds(other);
+		others += other != c && other->limits.admitted && still_counts(other);
 	}
 	c->limits.admitted = others < c->relay->limits.connections;
 	return !c->limits.admitted;

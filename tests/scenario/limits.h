@@ -25,10 +25,11 @@ enum limits_refuses {
 struct relay_limits {
 	unsigned connections; /* at once; NO_LIMIT */
 	enum limits_refuses refuses;
-	unsigned messages; /* of one connection; NO_LIMIT */
-	usec_t life;       /* of a connection; 0: no limit */
-	usec_t idle;       /* without a command; 0: no limit */
-	unsigned rate;     /* messages in a window; NO_LIMIT */
+	usec_t counts_longer; /* how long a connection that has ended is one of them */
+	unsigned messages;    /* of one connection; NO_LIMIT */
+	usec_t life;          /* of a connection; 0: no limit */
+	usec_t idle;          /* without a command; 0: no limit */
+	unsigned rate;        /* messages in a window; NO_LIMIT */
 	usec_t window;
 	double refill; /* tokens of the bucket a second; 0: no bucket */
 	double burst;  /* tokens it holds at most */

@@ -159,6 +159,7 @@ static void close_now(struct relay_connection *c, enum action_kind how)
 		setsockopt(bufferevent_getfd(c->bev), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 	else if (c->tls && c->eof_at == -1)
 		SSL_shutdown(bufferevent_openssl_get_ssl(c->bev));
+	c->closed_at = clock_now();
 	c->relay->said(c, how == ACTION_RESET ? "reset" : "closed", NULL, c->relay->arg);
 	timer_cancel(&c->wait);
 	limits_end(c);

@@ -124,7 +124,8 @@ struct relay_connection {
 	struct bufferevent *bev; /* what is read and written: `clear`, or TLS on top of it; NULL once closed */
 	struct bufferevent *clear;
 	enum relay_mode mode;
-	usec_t eof_at; /* the client closed; -1 */
+	usec_t eof_at;    /* the client closed; -1 */
+	usec_t closed_at; /* we have; of no meaning before */
 
 	/* writing */
 	struct evbuffer *unsaid; /* waits for its turn, with a pace other than joined */

@@ -24,6 +24,7 @@
  *                                step, something of a list of mishaps; none is a refusal); and limits of which
  *                                it says nothing, part of what it does by `default`; `none` takes one off again:
  *     most-connections=N         at once; refuses=banner|auth|silent: in place of the greeting, at AUTH, without a word
+ *     counts-longer=MS           how long a connection that has ended is one of them
  *     most-messages=N            on one connection
  *     life=SECONDS               closed in its idle time, or at the next command
  *     idle=SECONDS               closed after so long without a command
