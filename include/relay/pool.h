@@ -126,10 +126,6 @@ void pool_reconnect(struct pool *pool);
 /* What was learned of the relay, to be remembered; and forgets it. */
 void pool_learned(const struct pool *pool, struct learned *out);
 void pool_forget(struct pool *pool);
-/* The rate that was configured or learned is in force from now on. */
-void pool_set_rate(struct pool *pool);
-/* Gives nothing to the relay for so long. */
-void pool_pause(struct pool *pool, usec_t wait);
 
 /* The relay took so many recipients of a transaction and wanted the rest in another one. */
 void pool_learn_recipients(struct pool *pool, size_t taken);

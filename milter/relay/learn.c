@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "pool_private.h"
 #include "smtp/reply.h"
 
 #define PAUSE_FIRST USEC_PER_SEC /* nothing is given to a relay that wants its mail later; doubled each time */

@@ -12,18 +12,16 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/publish.h"
+#include "health.h"
 #include "learn.h"
+#include "pool_private.h"
 #include "smtp/reply.h"
 
 #define OVERLAP_PATIENCE USEC_PER_SEC /* nothing is put behind a body whose reply takes longer, if that can be helped */
-#define POOL_LOST_MAX 5 /* so many transactions in a row lost with their connection count as one failure */
-/* A connection that stays so long is set up for good. Shorter than any relay waits for a command, even under stress. */
-#define POOL_SETTLED (5 * USEC_PER_SEC)
 
 static unsigned connection_numbers; /* connections are numbered through the daemon's life */
 
 static void on_dispatch(void *arg);
-static void on_settled(void *arg);
 static const struct connection_owner callbacks;
 
 /* ---- life ---- */
@@ -74,7 +72,7 @@ struct pool *pool_create(const struct relay_conf *relay, struct account *account
 	pool->progress = clock_now();
 	timer_init(&pool->dispatch, "dispatch", on_dispatch, pool);
 	timer_init(&pool->retry, "connect back-off", on_dispatch, pool);
-	timer_init(&pool->settled, "connection that stays", on_settled, pool);
+	timer_init(&pool->settled, "connection that stays", health_on_settled, pool);
 	timer_init(&pool->paced, "rate", on_dispatch, pool);
 	timer_init(&pool->worthwhile, "one more connection", on_dispatch, pool);
 	join_account(pool, account);
@@ -164,9 +162,9 @@ bool pool_usable(const struct pool *pool)
 	return pool->hold == 0 && pool->down == NULL;
 }
 
-/* ---- health ---- */
+/* ---- what the files of a pool share ---- */
 
-static void tell(struct pool *pool, enum event_kind kind, const struct connection *c, const char *text)
+void pool_tell(struct pool *pool, enum event_kind kind, const struct connection *c, const char *text)
 {
 	struct event event = {
 		.kind = kind,
@@ -181,7 +179,7 @@ static void tell(struct pool *pool, enum event_kind kind, const struct connectio
 }
 
 /* The list is emptied first: what is told to the router may bring new ones. */
-static void give_back_waiting(struct pool *pool, struct reply *why, enum transaction_end end)
+void pool_give_back_waiting(struct pool *pool, struct reply *why, enum transaction_end end)
 {
 	struct list leaving;
 	list_init(&leaving);
@@ -197,70 +195,6 @@ static void give_back_waiting(struct pool *pool, struct reply *why, enum transac
 		t->local = reply_ref(why);
 		pool->owner->back(t, end);
 	}
-}
-
-static void go_down(struct pool *pool, struct reply *why)
-{
-	if (pool->down == NULL)
-		pool->down_since = clock_now();
-	if (!pool->told_down) {
-		pool->told_down = true;
-		tell(pool, EVENT_RELAY_DOWN, NULL, why->text);
-	}
-	reply_unref(&pool->down);
-	pool->down = reply_ref(why);
-	/* Who waits goes to the next relay of its route, or back to the MTA. */
-	give_back_waiting(pool, why, END_REFUSED);
-}
-
-static void come_up(struct pool *pool)
-{
-	if (!pool->losing) { /* else only a transaction that comes to its end shows that it works again */
-		pool->proven = true;
-		timer_cancel(&pool->retry);
-	}
-	if (pool->told_down)
-		tell(pool, EVENT_RELAY_UP, NULL, NULL);
-	pool->told_down = false;
-	reply_unref(&pool->down);
-}
-
-/* What was set up since the last failure has stayed, or a transaction came to its end on it. */
-static void prove(struct pool *pool)
-{
-	pool->losing = pool->dropping = false;
-	pool->failures = 0;
-	timer_cancel(&pool->settled);
-	come_up(pool);
-}
-
-/* A connection that may still carry something, besides `lost`. */
-static bool alive(const struct pool *pool, struct connection *lost)
-{
-	size_t live = list_count(&pool->idle) + list_count(&pool->busy);
-	enum connection_state state = connection_state(lost);
-	return live > (state == CONNECTION_IDLE || state == CONNECTION_BUSY);
-}
-
-/*
- * One more failure in a row: back off, and see whether anything can still be sent without `lost`. What fails while it
- * backs off belongs to the same failure.
- */
-static void count_failure(struct pool *pool, struct connection *lost, struct reply *why, enum setup_fault fault)
-{
-	if (timer_armed(&pool->retry) || pool->hold & ~(unsigned)HOLD_PAUSED)
-		return;
-	pool->proven = false;
-	pool->failures++;
-	pool->failed_at = clock_now();
-	timer_cancel(&pool->settled);
-	pool->first_host++;
-	pool->known_length = 0;
-	usec_t wait = trouble_backoff(fault, pool->failures);
-	timer_arm(&pool->retry, wait - wait / 4 + (usec_t)(arc4random_uniform(500) * (uint64_t)wait / 1000));
-	if ((pool->losing || !alive(pool, lost)) &&
-	    (fault == FAULT_SETTINGS || pool->failures >= TROUBLE_FAILURES_DOWN))
-		go_down(pool, why);
 }
 
 /* ---- what connections tell ---- */
@@ -309,13 +243,10 @@ static void on_ready(struct connection *c)
 	pool->opened++;
 	note_progress(pool);
 	pool->known_length = connection_address(c, &pool->known);
-	if (!pool->dropping) /* else it may be closed at once like the ones before */
-		come_up(pool);
-	if (pool->failures > 0 && !timer_armed(&pool->settled))
-		timer_arm(&pool->settled, POOL_SETTLED);
+	health_note_ready(pool);
 	demand_note_set_up(&pool->demand, connection_ready_at(c) - connection_created(c));
 	learn_ready(pool);
-	tell(pool, EVENT_CONNECTION_OPENED, c, NULL);
+	pool_tell(pool, EVENT_CONNECTION_OPENED, c, NULL);
 	pool->owner->announced(pool, connection_announced(c));
 	if (pool->hold & ~(unsigned)HOLD_PAUSED)
 		connection_retire(c);
@@ -328,62 +259,23 @@ static void on_failed(struct connection *c, enum stage stage, struct reply *why,
 	pool->failed++;
 	bool was_down = pool->down != NULL;
 	if (!timer_armed(&pool->retry) && learn_refused(pool, stage, why, settings))
-		prove(pool); /* the relay is well: it is one more than it allows */
+		health_prove(pool); /* the relay is well: it is one more than it allows */
 	else
-		count_failure(pool, c, why, trouble_setup(stage, why, settings, false));
+		health_fail(pool, c, why, trouble_setup(stage, why, settings, false));
 	if (was_down || pool->down == NULL) /* else that it is down says it all, in one line */
-		tell(pool, EVENT_CONNECTION_FAILED, c, why->text);
+		pool_tell(pool, EVENT_CONNECTION_FAILED, c, why->text);
 	pool_dispatch_soon(pool);
-}
-
-/* When the connection that has stayed longest since the last failure was set up; -1: there is none. */
-static usec_t standing_since(const struct pool *pool)
-{
-	const struct list *lists[] = {&pool->idle, &pool->busy};
-	usec_t since = -1;
-	for (size_t i = 0; i < 2; i++)
-		for (struct list *n = lists[i]->next; n != lists[i]; n = n->next) {
-			usec_t ready = connection_ready_at(connection_of_node(n));
-			if (ready >= pool->failed_at && (since < 0 || ready < since))
-				since = ready;
-		}
-	return since;
-}
-
-static void on_settled(void *arg)
-{
-	struct pool *pool = arg;
-	usec_t since = standing_since(pool);
-	usec_t left = since < 0 ? 0 : since + POOL_SETTLED - clock_now();
-	if (left > 0)
-		timer_arm(&pool->settled, left);
-	else if (since >= 0 && !pool->losing)
-		prove(pool);
-	pool_dispatch_soon(pool);
-}
-
-/* Set up, and closed by the relay before it was given anything: no better than no greeting. */
-static bool dropped(const struct connection *c, const char *why)
-{
-	return why != NULL && connection_uses(c) == 0 && !connection_life_over(c) &&
-	       clock_now() - connection_ready_at(c) < POOL_SETTLED;
 }
 
 static void on_lost(struct connection *c, const char *why)
 {
 	struct pool *pool = connection_pool(c);
-	if (dropped(c, why)) {
-		pool->dropping = true;
-		struct reply *trouble = reply_local(LOCAL_RELAY_DOWN, 451, "4.4.2",
-						    "connections are closed as soon as they are set up: %s", why);
-		count_failure(pool, c, trouble, FAULT_PASSING);
-		reply_unref(&trouble);
-	}
+	health_note_lost(pool, c, why);
 	if (why != NULL) {
 		pool->depth = 1;
 		learn_lost(pool, c, why);
 	}
-	tell(pool, EVENT_CONNECTION_CLOSED, c, why);
+	pool_tell(pool, EVENT_CONNECTION_CLOSED, c, why);
 	pool->closed++;
 	pool_dispatch_soon(pool);
 }
@@ -401,7 +293,9 @@ static void on_gone(struct connection *c)
 static void on_expired(struct connection *c)
 {
 	struct pool *pool = connection_pool(c);
-	bool closed_soon = pool->limits.of[LIMIT_IDLE].value > 0; /* by the relay: another one is opened instead */
+	usec_t patience = pool->relay->idle_timeout;
+	/* By the relay: another one is opened instead. */
+	bool closed_soon = limits_least(&pool->limits, LIMIT_IDLE, patience) < patience;
 	if (connection_life_over(c) || live_connections(pool) > pool->relay->min_connections || pool->hold ||
 	    closed_soon)
 		connection_retire(c);
@@ -415,45 +309,14 @@ static void on_back(struct connection *c, struct transaction *t, enum transactio
 	struct pool *pool = connection_pool(c);
 	learn_transaction(pool, c, t, end);
 	end = learn_throttle(pool, c, t, end);
-	if (end == END_REPLIED || end == END_THROTTLED) {
-		pool->lost_in_row = 0;
-		if (pool->losing || (pool->failures > 0 && connection_ready_at(c) >= pool->failed_at))
-			prove(pool);
+	health_note_back(pool, c, t, end);
+	if (end == END_REPLIED || end == END_THROTTLED)
 		note_progress(pool);
-	} else if ((end == END_UNSENT || end == END_CONFUSED || end == END_CLOSING) && !t->stale)
-		pool->lost_in_row++;
-	/* A relay that takes connections and then fails is no better than one that takes none. */
-	if (pool->lost_in_row >= POOL_LOST_MAX && t->last_trouble != NULL) {
-		pool->lost_in_row = 0;
-		pool->losing = true;
-		char line[512];
-		struct reply *why =
-			reply_local(LOCAL_RELAY_DOWN, 451, "4.4.2", "connections are lost again and again: %s",
-				    reply_line(t->last_trouble, line, sizeof(line)));
-		count_failure(pool, c, why, FAULT_PASSING);
-		reply_unref(&why);
-	}
 	pool->owner->back(t, end);
 	pool_dispatch_soon(pool);
 }
 
 /* ---- giving and opening ---- */
-
-/* Its tls-ca-file or OpenSSL itself is of no use: `down` says so, and only a reload helps. */
-static bool cannot_encrypt(const struct pool *pool)
-{
-	return pool->relay->tls != TLS_NONE && pool->tls == NULL;
-}
-
-static bool may_open(const struct pool *pool)
-{
-	if (pool->hold || timer_armed(&pool->retry) || cannot_encrypt(pool))
-		return false;
-	if (pool->dropping && timer_armed(&pool->settled))
-		return false; /* the trial is set up, and will show whether it stays */
-	/* After a failure one trial at a time. */
-	return pool->failures == 0 || list_empty(&pool->opening);
-}
 
 static void account_times(struct transaction *t, const struct connection *c)
 {
@@ -490,7 +353,7 @@ static void give(struct pool *pool, struct connection *c, struct transaction *t)
 static bool another_is_better(const struct pool *pool, const struct connection *c)
 {
 	return connection_reply_wait(c) >= OVERLAP_PATIENCE &&
-	       (!list_empty(&pool->opening) || (may_open(pool) && account_may_open(pool->account)));
+	       (!list_empty(&pool->opening) || (health_may_open(pool) && account_may_open(pool->account)));
 }
 
 /* An idle connection, the one used last; or the least loaded busy one that may take one more. */
@@ -612,7 +475,7 @@ static void open_one(struct pool *pool)
 unsigned pool_needs(const struct pool *pool)
 {
 	size_t spare = list_count(&pool->opening) + list_count(&pool->idle), waiting = list_count(&pool->waiting);
-	if (!may_open(pool))
+	if (!health_may_open(pool))
 		return 0;
 	if (pool->down != NULL)
 		return list_empty(&pool->opening);
@@ -623,7 +486,7 @@ static void open_wanted(struct pool *pool)
 {
 	/* A relay that is down is tried whenever its back-off ends, whether mail waits or not. */
 	size_t want = pool->down != NULL ? list_empty(&pool->opening) : wanted(pool);
-	while (want-- > 0 && may_open(pool)) {
+	while (want-- > 0 && health_may_open(pool)) {
 		bool needed = pool_needs(pool) > 0;
 		if (!needed && !account_has_spare(pool->account, pool))
 			return; /* warm ones come last: their slots are needed by other relays of the account */
@@ -717,7 +580,7 @@ void pool_expire(struct transaction *t)
 
 void pool_cancel_waiting(struct pool *pool, struct reply *reply)
 {
-	give_back_waiting(pool, reply, END_CANCELLED);
+	pool_give_back_waiting(pool, reply, END_CANCELLED);
 }
 
 static void retire_list(struct list *list)
@@ -756,7 +619,7 @@ void pool_reconnect(struct pool *pool)
 	timer_cancel(&pool->retry);
 	pool->failures = 0;
 	pool->dropping = false;
-	if (!cannot_encrypt(pool))
+	if (!health_cannot_encrypt(pool))
 		reply_unref(&pool->down);
 	pool_dispatch_soon(pool);
 }
@@ -765,7 +628,7 @@ void pool_warm(struct pool *pool)
 {
 	bool quiet = list_empty(&pool->opening) && list_empty(&pool->idle) && list_empty(&pool->busy);
 	/* Slots that other relays of the account need for the mail they have are theirs. */
-	if (quiet && may_open(pool) && account_may_open(pool->account) && account_has_spare(pool->account, pool))
+	if (quiet && health_may_open(pool) && account_may_open(pool->account) && account_has_spare(pool->account, pool))
 		open_one(pool);
 }
 

@@ -1,0 +1,18 @@
+/*
+ * What pool.c does for the other files of a pool, health.c and learn.c. Private to the relay room.
+ */
+#ifndef MILTER_RELAY_POOL_PRIVATE_H
+#define MILTER_RELAY_POOL_PRIVATE_H
+
+#include "relay/pool.h"
+
+/* Publishes an event; `c` and `text` may be NULL. */
+void pool_tell(struct pool *pool, enum event_kind kind, const struct connection *c, const char *text);
+/* Every transaction that waits comes back with this end and, as `local`, this reply. */
+void pool_give_back_waiting(struct pool *pool, struct reply *why, enum transaction_end end);
+/* The rate that was configured or learned is in force from now on. */
+void pool_set_rate(struct pool *pool);
+/* Gives nothing to the relay for so long. */
+void pool_pause(struct pool *pool, usec_t wait);
+
+#endif
