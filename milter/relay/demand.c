@@ -4,10 +4,14 @@
  */
 #include "relay/demand.h"
 
+#define SET_UP_MOST (2 * USEC_PER_SEC) /* one that took longer is no measure of the next */
+
 void demand_note_set_up(struct demand *demand, usec_t took)
 {
 	if (took < 1)
 		took = 1;
+	if (took > SET_UP_MOST)
+		took = SET_UP_MOST;
 	demand->set_up = demand->set_up == 0 ? took : (3 * demand->set_up + took) / 4;
 }
 
