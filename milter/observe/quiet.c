@@ -36,8 +36,10 @@ static struct counted *find(const char *relay)
 static void look(void)
 {
 	bool quiet = conf == NULL;
-	for (size_t i = 0; conf != NULL && i < conf->relay_count; i++) {
-		const struct counted *counted = find(conf->relays[i].name);
+	for (size_t i = 0; conf != NULL && i < conf->route_count; i++) {
+		if (route_conf_needs_tag(&conf->routes[i]))
+			continue; /* nothing is warmed by it, see router_warm() */
+		const struct counted *counted = find(conf->routes[i].relays[0]->name);
 		quiet |= counted == NULL || counted->connections == 0;
 	}
 	atomic_store(&some, quiet);

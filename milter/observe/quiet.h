@@ -1,6 +1,6 @@
 /*
- * Whether some relay has no connection at present: then the milter is to tell of mail that comes. Told by events, asked
- * by the milter on libmilter's threads. Private to this room; never looks at a relay itself.
+ * Whether some relay that mail takes first has no connection at present: then the milter is to tell of mail that comes.
+ * Told by events, asked by the milter on libmilter's threads. Private to this room; never looks at a relay itself.
  */
 #ifndef MILTER_OBSERVE_QUIET_H
 #define MILTER_OBSERVE_QUIET_H

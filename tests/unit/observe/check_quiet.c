@@ -32,6 +32,8 @@ static void set_relays(const char *relays)
 
 #define RELAY(name) "relay \"" name "\" { host = \"192.0.2.1\"  tls = \"none\" }\n"
 
+#define ROUTE(name) "route \"" name "\" { relays = { \"" name "\" }  recipients = { \"@" name ".example\" } }\n"
+
 static void begin(void)
 {
 	int fd = mkstemp(path);
@@ -64,7 +66,7 @@ END_TEST
 
 START_TEST(every_relay_counts_by_itself)
 {
-	set_relays(RELAY("a") RELAY("b"));
+	set_relays(RELAY("a") RELAY("b") ROUTE("a") ROUTE("b"));
 	tell(EVENT_CONNECTION_OPENED, "a");
 	ck_assert(quiet_some());
 	tell(EVENT_CONNECTION_OPENED, "b");
@@ -74,6 +76,14 @@ START_TEST(every_relay_counts_by_itself)
 	ck_assert(!quiet_some());
 	tell(EVENT_CONNECTION_CLOSED, "b");
 	ck_assert(quiet_some());
+}
+END_TEST
+
+START_TEST(a_relay_that_only_helps_out_does_not_count)
+{
+	set_relays(RELAY("a") RELAY("b") "route \"all\" { relays = { \"a\", \"b\" } }\n");
+	tell(EVENT_CONNECTION_OPENED, "a");
+	ck_assert(!quiet_some());
 }
 END_TEST
 
@@ -91,7 +101,7 @@ START_TEST(a_reload_brings_and_takes_relays)
 	set_relays(RELAY("a"));
 	tell(EVENT_CONNECTION_OPENED, "a");
 	ck_assert(!quiet_some());
-	set_relays(RELAY("a") RELAY("b"));
+	set_relays(RELAY("a") RELAY("b") ROUTE("a") ROUTE("b"));
 	ck_assert(quiet_some());
 	set_relays(RELAY("a"));
 	ck_assert(!quiet_some());
@@ -105,6 +115,7 @@ Suite *quiet_suite(void)
 	tcase_add_checked_fixture(tests, begin, end);
 	tcase_add_test(tests, at_first_all_are_quiet);
 	tcase_add_test(tests, every_relay_counts_by_itself);
+	tcase_add_test(tests, a_relay_that_only_helps_out_does_not_count);
 	tcase_add_test(tests, what_fails_is_no_connection);
 	tcase_add_test(tests, a_reload_brings_and_takes_relays);
 	suite_add_tcase(suite, tests);
