@@ -98,7 +98,7 @@ static const char *format_cell(const json_t *value, enum kind kind, char out[CEL
 	else if (json_is_number(value) && kind == KIND_TIME)
 		format_time(number, out, CELL_SIZE);
 	else if (json_is_number(value))
-		snprintf(out, CELL_SIZE, json_is_real(value) ? "%.3g" : "%.0f", number);
+		snprintf(out, CELL_SIZE, json_is_real(value) ? "%.6g" : "%.0f", number);
 	for (char *c = out; *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 127)
 			*c = '?';

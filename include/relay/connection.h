@@ -48,7 +48,7 @@ struct connection_owner {
 /* How a relay ended a connection between two transactions. */
 struct connection_end {
 	usec_t age;        /* since the connection was begun */
-	usec_t idle;       /* since its last transaction came to its end; 0: the next one was begun already */
+	usec_t idle;       /* from the end of its last transaction to this, or to the beginning of the next one */
 	unsigned messages; /* that came to their end on it */
 };
 
@@ -108,6 +108,8 @@ usec_t connection_ready_at(const struct connection *c);   /* -1 before */
 unsigned connection_finished(const struct connection *c); /* transactions that came to their end on it */
 /* False unless the relay ended it, and by no transaction's fault. */
 bool connection_ended(const struct connection *c, struct connection_end *out) MUST_CHECK;
+/* QUIT was written behind a body, and the relay ended the connection instead of answering to that. */
+bool connection_quit_was_heeded(const struct connection *c);
 bool connection_last_use(const struct connection *c);     /* the next transaction would be its last one */
 bool connection_life_over(const struct connection *c);    /* max-messages, max-age, or told to retire */
 usec_t connection_reply_wait(const struct connection *c); /* for the reply to a complete body, so far; 0: none is due */

@@ -18,7 +18,7 @@ enum limit_kind {
 };
 #define LIMITS_RATE_UNIT 1000
 
-/* One of them. Everything but `seen` is kept over a restart. */
+/* One of them. All up to `why` is kept over a restart. */
 struct limit {
 	int64_t value;   /* the most that the relay allows, as far as is known; 0: no limit was met */
 	int64_t before;  /* of `value`, until it was raised last: one refusal brings it back; 0: never raised */
@@ -30,6 +30,8 @@ struct limit {
 	int64_t seen;          /* where it refused last, but not yet often enough; 0 */
 	usec_t seen_at;        /* clock_now() then */
 	unsigned sightings;    /* how often, in a row, it refused there */
+	int64_t allowed;       /* the most that it allowed lately; 0: nothing was told */
+	usec_t allowed_at;     /* clock_now() then */
 	unsigned before_raise; /* messages accepted since it was met or raised */
 	unsigned raises;       /* since it was met */
 };
@@ -41,6 +43,7 @@ struct limits {
 	int64_t second;                    /* the latest of them */
 	int64_t busy;            /* messages since `busy_since`, without a second in between that brought none */
 	usec_t busy_since, last; /* clock_now() */
+	bool quit_alone;         /* QUIT behind a body has cost its verdict: it waits for that, until a restart */
 };
 
 /* As in log and ctl: "max_connections", "max_messages", "max_age", "idle_timeout", "rate". */
@@ -48,17 +51,18 @@ extern const char *const limit_names[LIMIT_KINDS];
 
 /*
  * The relay refused what went beyond `at`: so many connections that it has, messages that a connection carried, and so
- * on. A limit is believed when it was met at the same value twice, a time three times; at once where it was known before
- * it was raised.
- * Refusals within half a second are one. True if the limit in force has changed.
+ * on. A limit is believed when it was met twice, a time three times, what is less than was allowed within the hour four
+ * times, at the same value (connections: at any) and not too long after each other; at once where it was known before it was raised. Refusals within half a second are one. True if
+ * the limit in force has changed.
  */
 bool limits_met(struct limits *limits, enum limit_kind kind, int64_t at, const char *why) MUST_CHECK;
 /*
- * The same for the rate, which is believed at once: a little less than what was accepted of late. Where nothing was, it
- * stays: then it is not the rate that matters.
+ * The same for the rate, which is a little less than what was accepted of late. `selective`: it has accepted others since
+ * it refused last; where these were far from what is known, the rate stays. It also stays where next to nothing was
+ * accepted: then it is not the rate that matters.
  */
-bool limits_throttled(struct limits *limits, const char *why) MUST_CHECK;
-/* The relay has allowed so much: a limit below that is none. True if it has changed. */
+bool limits_throttled(struct limits *limits, bool selective, const char *why) MUST_CHECK;
+/* The relay has allowed so much: a limit below that is none, nor was one seen. True if it has changed. */
 bool limits_allowed(struct limits *limits, enum limit_kind kind, int64_t at) MUST_CHECK;
 /*
  * Whether it is time to try a limit a little higher, and does. `configured`: where nothing is left to be learned, 0 if

@@ -13,6 +13,7 @@
 
 /* What was learned of a relay. */
 struct learned {
+	char identity[256];      /* of the relay it was learned of; another one's is not believed */
 	enum pipeline_mode mode; /* at most; MODE_COUNT: nothing was learned of it */
 	int64_t mode_until;      /* clock_wall() */
 	char mode_why[256];

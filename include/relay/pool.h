@@ -58,9 +58,13 @@ struct pool {
 	struct timer worthwhile; /* one more connection is worth its set-up then */
 	struct rate rate;
 	struct demand demand;
-	usec_t pause;        /* how long the last one was, while the relay wants its mail later; 0 */
-	usec_t paused_until; /* clock_now() */
-	unsigned hold;       /* bits of enum pool_hold */
+	usec_t pause;               /* how long the last one was, while the relay wants its mail later; 0 */
+	usec_t paused_until;        /* clock_now() */
+	unsigned long accepted;     /* messages */
+	unsigned long throttled_at; /* `accepted` when the relay wanted mail later, last */
+	usec_t throttled_when;      /* clock_now() then; 0: never */
+	const void *throttled;      /* the message it was about, to be compared only */
+	unsigned hold;              /* bits of enum pool_hold */
 
 	/* health */
 	bool proven;          /* the last thing we know is good */
@@ -145,6 +149,8 @@ bool pool_usable(const struct pool *pool);      /* a transaction given to it wou
 bool pool_stalled(const struct pool *pool);     /* mail waits, and the relay has said nothing of use for a while */
 #define POOL_STALLED USEC_PER_SEC
 unsigned pool_in_flight(const struct pool *pool);
+/* It has wanted its mail later twice in a row, and nothing was accepted in between. */
+bool pool_takes_nothing(const struct pool *pool);
 bool pool_quiet(const struct pool *pool); /* no transaction, no socket */
 void pool_view(const struct pool *pool, struct pool_view *view);
 void pool_each_connection(const struct pool *pool, connection_view_fn *fn, void *arg);

@@ -55,6 +55,8 @@ struct transaction {
 	bool withdrawn;             /* do not go further than must be */
 	size_t unfit;               /* relays of the route that can never take it */
 	unsigned losses;            /* connections lost under it, stale ones not counted */
+	unsigned throttles;         /* how often the relay wanted it later, others of that time not counted */
+	unsigned long throttled_at; /* messages the pool had had accepted by then */
 	struct reply *last_trouble; /* what went wrong in the last attempt, for the verdict if there is no other */
 	usec_t queued;              /* clock_now() when it began to wait for a connection */
 	usec_t waited;              /* in the pool so far, without set-up */

@@ -34,7 +34,7 @@ enum disposition {
 	DISPOSE_SETTLE = 0, /* its recipients get the verdicts it has */
 	DISPOSE_DEFER,      /* its recipients get one local reply */
 	DISPOSE_REPLAY,     /* again at this relay, on another connection */
-	DISPOSE_WAIT,       /* again at this relay, when it takes more */
+	DISPOSE_WAIT,       /* again when the relay takes more, or at another one if this takes nothing */
 	DISPOSE_NEXT_RELAY, /* at the next relay of the route; if there is none, its recipients get one local reply */
 	DISPOSE_FORGET      /* nobody waits for it */
 };
@@ -44,9 +44,7 @@ enum disposition trouble_transaction(struct transaction *transaction, enum trans
 /* The local reply to a transaction that is DISPOSE_DEFER or DISPOSE_NEXT_RELAY after `end`. The caller's. */
 struct reply *trouble_defer(const struct transaction *transaction, enum transaction_end end, const char *relay);
 
-/* Whether recipient `i` of an END_REPLIED transaction is one too many for it, and goes in another one. */
-bool trouble_too_many_recipients(const struct transaction *transaction, size_t i);
-/* Whether it is to be tried in another one, for that or because there is too much at once. */
+/* Whether recipient `i` of an END_REPLIED transaction is to be tried in another one: too many recipients. */
 bool trouble_recipient_again(const struct transaction *transaction, size_t i);
 
 /* What a connection that could not be set up means for its relay. */

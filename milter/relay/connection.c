@@ -127,7 +127,8 @@ void connection_close_socket(struct connection *c)
 	usec_t round_trip = net_round_trip(bufferevent_getfd(c->bev));
 	reset_if_unsent(c->bev);
 	c->linger = 2 * (round_trip >= 0 ? round_trip : ROUND_TRIP_UNKNOWN) + LINGER_EXTRA;
-	if (c->ssl != NULL && c->peer_closed && open_beneath(bufferevent_getfd(c->bev)))
+	c->open_beneath = c->ssl != NULL && c->peer_closed && open_beneath(bufferevent_getfd(c->bev));
+	if (c->open_beneath)
 		c->tail = fcntl(bufferevent_getfd(c->bev), F_DUPFD_CLOEXEC, 0);
 	if (c->tail != -1) /* Exim waits for our end before it closes its own */
 		(void)shutdown(c->tail, SHUT_WR);
@@ -147,7 +148,7 @@ void connection_note_end(struct connection *c)
 		return;
 	c->relay_ended = true;
 	c->end.age = clock_now() - c->created;
-	c->end.idle = c->state == CONNECTION_IDLE ? clock_now() - c->state_since : 0;
+	c->end.idle = c->state == CONNECTION_IDLE ? clock_now() - c->state_since : c->idled;
 	c->end.messages = c->finished;
 }
 
@@ -314,7 +315,7 @@ static void consequences(struct connection *c)
 {
 	bool was_ready = c->ready_at >= 0;
 	bool quitting = c->state == CONNECTION_QUITTING;
-	usec_t linger = c->peer_closed && c->tail == -1 ? 0 : c->linger;
+	usec_t linger = c->peer_closed && !c->open_beneath ? 0 : c->linger;
 	if (c->tail != -1)
 		watch_tail(c);
 	if (linger > 0) {
@@ -480,6 +481,7 @@ void connection_take(struct connection *c, struct transaction *t)
 	transaction_restart(t);
 	list_append(&c->transactions, &t->node);
 	t->use = ++c->uses;
+	c->idled = c->state == CONNECTION_IDLE ? clock_now() - c->state_since : 0;
 	connection_set_state(c, CONNECTION_BUSY);
 	bool deep = c->pipeline.mode == MODE_DEEP && !t->plain;
 	t->chunked = deep && c->mark_sure;
@@ -530,6 +532,8 @@ void connection_retire(struct connection *c)
 {
 	c->retiring = true;
 	if (c->doomed || c->goodbye != NULL || c->quit || !last_word(c))
+		return;
+	if (c->state == CONNECTION_BUSY && c->limits->quit_alone)
 		return;
 	c->quit = true; /* behind a body it goes at once where that may be: its slot is free a round trip sooner */
 	pipeline_queue(&c->pipeline, COMMAND_QUIT, NULL, 0, NULL);
@@ -611,6 +615,11 @@ socklen_t connection_address(const struct connection *c, struct sockaddr_storage
 unsigned connection_finished(const struct connection *c)
 {
 	return c->finished;
+}
+
+bool connection_quit_was_heeded(const struct connection *c)
+{
+	return c->quit && !c->aborted && (c->peer_closed || c->confused);
 }
 
 bool connection_ended(const struct connection *c, struct connection_end *out)

@@ -70,6 +70,7 @@ struct connection {
 	uint64_t drained_seen; /* `drained` when the limit was set */
 	struct dot_encoder dot;
 	unsigned uses;                 /* transactions taken */
+	usec_t idled;                  /* before the last one was, if it was idle */
 	unsigned finished;             /* of those, given back after an exchange to the end */
 	enum transaction_end last_end; /* of the last one given back; of no meaning before */
 	struct depth depth;
@@ -82,6 +83,7 @@ struct connection {
 
 	/* how it ended */
 	bool doomed;
+	bool open_beneath;     /* … but for the socket below TLS: its slot is not free yet */
 	bool peer_closed;      /* the relay has ended it: no need to linger, but for `tail` */
 	bool confused;         /* it ended because replies made no sense */
 	bool stalled;          /* it ended because a reply, or room for octets, did not come in time */

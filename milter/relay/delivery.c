@@ -250,7 +250,8 @@ static void submit(struct delivery *d, struct transaction *t, bool again)
 		why = beyond_share(pool);
 		move_on(d, t, why);
 	} else {
-		pool_submit(pool, t, again);
+		/* Whom the relay wants later goes behind the others: it may be about this one after all. */
+		pool_submit(pool, t, again && t->throttles == 0);
 	}
 	reply_unref(&why);
 }
@@ -272,17 +273,13 @@ static void send_rest(struct delivery *d, struct transaction *t)
 {
 	struct recipient **rest = mem_array(t->recipient_count, sizeof(struct recipient *));
 	size_t count = 0;
-	bool too_many = false;
-	for (size_t i = 0; i < t->recipient_count; i++) {
-		too_many |= trouble_too_many_recipients(t, i);
+	for (size_t i = 0; i < t->recipient_count; i++)
 		if (trouble_recipient_again(t, i))
 			rest[count++] = t->recipients[i];
-	}
 	if (count > 0) {
 		struct transaction *another = add_transaction(d, rest, count);
 		another->relay_index = t->relay_index;
-		if (too_many)
-			pool_learn_recipients(t->pool, transaction_accepted(t));
+		pool_learn_recipients(t->pool, transaction_accepted(t));
 		submit(d, another, true);
 	}
 	free(rest);
@@ -332,6 +329,28 @@ static void try_next_relay(struct delivery *d, struct transaction *t, enum trans
 	reply_unref(&why);
 }
 
+static bool another_is_usable(struct delivery *d, const struct transaction *t)
+{
+	const struct route_conf *route = route_of(t);
+	for (size_t i = t->relay_index + 1; i < route->relay_count; i++) {
+		const struct pool *pool = d->router->pool(d->router, route->relays[i]->name);
+		if (pool != NULL && pool_usable(pool))
+			return true;
+	}
+	return false;
+}
+
+/* The relay wants it later. Where it has taken nothing at all for a while, the next one of the route is better. */
+static void wait_for_the_relay(struct delivery *d, struct transaction *t)
+{
+	if (t->withdrawn)
+		drop(t);
+	else if (pool_takes_nothing(t->pool) && another_is_usable(d, t))
+		move_on(d, t, t->last_trouble);
+	else
+		submit(d, t, true);
+}
+
 void delivery_back(struct transaction *t, enum transaction_end end)
 {
 	struct delivery *d = t->delivery;
@@ -349,10 +368,7 @@ void delivery_back(struct transaction *t, enum transaction_end end)
 		replay(d, t);
 		break;
 	case DISPOSE_WAIT:
-		if (t->withdrawn)
-			drop(t);
-		else
-			submit(d, t, true);
+		wait_for_the_relay(d, t);
 		break;
 	case DISPOSE_NEXT_RELAY:
 		try_next_relay(d, t, end);

@@ -5,16 +5,18 @@
 #include "learn.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "pool_private.h"
 #include "smtp/reply.h"
 
-#define PAUSE_FIRST USEC_PER_SEC /* nothing is given to a relay that wants its mail later; doubled each time */
 #define PAUSE_MOST (60 * USEC_PER_SEC)
 #define IDLE_LEAST (5 * USEC_PER_SEC) /* closed sooner after its last message, it was not closed for being idle */
 #define IDLE_NONE USEC_PER_SEC        /* … but for that message */
 #define AGE_LEAST (10 * USEC_PER_SEC) /* what does not live as long has another reason */
+#define THROTTLES_MAX 3               /* a message that is wanted later so often while others are taken */
+#define THROTTLES_TOGETHER (300 * USEC_PER_SEC) /* so near to each other they have one reason */
 #define TEXT_SIZE 256
 
 /* ---- limits ---- */
@@ -75,7 +77,8 @@ bool learn_refused(struct pool *pool, enum stage stage, const struct reply *why,
 {
 	unsigned ready = account_ready(pool->account);
 	int64_t before = in_force(pool, LIMIT_CONNECTIONS);
-	if (ready == 0 || !trouble_one_too_many(stage, settings))
+	bool works = !list_empty(&pool->idle) || !list_empty(&pool->busy); /* not only other relays of the account */
+	if (!works || !trouble_one_too_many(stage, settings))
 		return false;
 	if (account_lags(pool->account, pool->limits.of[LIMIT_CONNECTIONS].value))
 		return true;
@@ -108,27 +111,57 @@ void learn_lost(struct pool *pool, const struct connection *c, const char *why)
 
 /* ---- the rate ---- */
 
+static void note_accepted(struct pool *pool)
+{
+	limits_note_accepted(&pool->limits);
+	pool->accepted++;
+	pool->pause = 0;
+}
+
+/* The relay takes others and not this one, again and again: it is about the message. */
+static bool about_the_message(const struct pool *pool, struct transaction *t)
+{
+	if (t->throttles == 0 || pool->accepted > t->throttled_at)
+		t->throttles++;
+	t->throttled_at = pool->accepted;
+	return t->throttles >= THROTTLES_MAX;
+}
+
+/* Once may be a whim of the relay, and the same message twice may be about that message. */
+static bool says_something(const struct pool *pool, const struct transaction *t)
+{
+	return pool->throttled_when > 0 && clock_now() - pool->throttled_when < THROTTLES_TOGETHER &&
+	       pool->throttled != t->message;
+}
+
+static void learn_rate(struct pool *pool, const struct reply *why)
+{
+	char line[TEXT_SIZE];
+	int64_t before = in_force(pool, LIMIT_RATE);
+	(void)reply_line(why, line, sizeof(line));
+	if (limits_throttled(&pool->limits, pool->accepted > pool->throttled_at, line))
+		changed(pool, LIMIT_RATE, before, line);
+}
+
 enum transaction_end learn_throttle(struct pool *pool, const struct connection *c, struct transaction *t,
 				    enum transaction_end end)
 {
-	char line[TEXT_SIZE];
 	struct reply *why = trouble_throttle(t, end, connection_finished(c) == 0);
-	if (why == NULL) {
-		if (end == END_REPLIED && transaction_taken(t)) {
-			limits_note_accepted(&pool->limits);
-			pool->pause = 0;
-		}
+	if (why == NULL && end == END_REPLIED && transaction_taken(t))
+		note_accepted(pool);
+	bool pausing = pool->paused_until > clock_now(); /* it was under way already when another was refused */
+	if (why == NULL || (!pausing && about_the_message(pool, t)))
 		return end;
-	}
 	why = reply_ref(why);
 	reply_unref(&t->last_trouble);
 	t->last_trouble = why;
-	if (pool->paused_until > clock_now())
-		return END_THROTTLED; /* under way already when it was refused first */
-	int64_t before = in_force(pool, LIMIT_RATE);
-	(void)reply_line(why, line, sizeof(line));
-	if (limits_throttled(&pool->limits, line))
-		changed(pool, LIMIT_RATE, before, line);
+	if (pausing)
+		return END_THROTTLED;
+	if (says_something(pool, t))
+		learn_rate(pool, why);
+	pool->throttled_at = pool->accepted;
+	pool->throttled_when = clock_now();
+	pool->throttled = t->message;
 	pool->pause = pool->pause == 0 ? PAUSE_FIRST : pool->pause < PAUSE_MOST / 2 ? 2 * pool->pause : PAUSE_MOST;
 	pool_pause(pool, pool->pause);
 	return END_THROTTLED;
@@ -170,6 +203,11 @@ static void learn_depth(struct pool *pool, const struct connection *c, const str
 void learn_transaction(struct pool *pool, const struct connection *c, const struct transaction *t,
 		       enum transaction_end end)
 {
+	if (end == END_UNKNOWN && connection_quit_was_heeded(c) && !pool->limits.quit_alone) {
+		pool->limits.quit_alone = true;
+		log_notice("relay: relay=%s, event=quit (%s)", pool->relay->name,
+			   t->last_trouble ? t->last_trouble->text : "-");
+	}
 	if (t->unfit_deep) {
 		pool->depth = 1;
 		simplify(pool, MODE_OVERLAP,
@@ -215,10 +253,19 @@ void learn_try_again(struct pool *pool)
 	}
 }
 
+/* Whose limits they are: a relay of the same name may be another provider's by now. */
+static const char *identify(const struct pool *pool, char *out, size_t size)
+{
+	(void)snprintf(out, size, "%s:%u %s", pool->relay->hosts[0].host, pool->relay->hosts[0].port,
+		       pool->relay->account);
+	return out;
+}
+
 void learn_recall(struct pool *pool, const struct learned *learned)
 {
+	char identity[sizeof(learned->identity)];
 	forget_mode(pool);
-	if (learned == NULL)
+	if (learned == NULL || strcmp(learned->identity, identify(pool, identity, sizeof(identity))) != 0)
 		return;
 	for (unsigned i = 0; i < LIMIT_KINDS; i++)
 		pool->limits.of[i] = learned->limits[i];
@@ -233,6 +280,7 @@ void learn_recall(struct pool *pool, const struct learned *learned)
 void pool_learned(const struct pool *pool, struct learned *out)
 {
 	*out = (struct learned){.mode = MODE_COUNT};
+	(void)identify(pool, out->identity, sizeof(out->identity));
 	if (pool->mode_until > 0) {
 		out->mode = pool->mode;
 		out->mode_until = clock_wall() + pool->mode_until - clock_now();

@@ -13,9 +13,11 @@
 #define KEPT_MOST (86400 * USEC_PER_SEC)
 #define KEPT_MESSAGES 2000U                   /* besides: what is refused then is less than one of a thousand */
 #define KEPT_ANYHOW (6 * 3600 * USEC_PER_SEC) /* … or so long, where there is little mail */
-#define RAISES_MOST 4               /* the steps double until they are as large as that, sixteen times the first */
-#define RATE_LEAST 10               /* one message in a hundred seconds */
-#define RATE_FIRST LIMITS_RATE_UNIT /* the first refusal alone says little where there was little mail */
+#define ALLOWED_KEPT (3600 * USEC_PER_SEC)
+#define RAISES_MOST 4   /* the steps double until they are as large as that, sixteen times the first */
+#define RATE_LEAST 10   /* one message in a hundred seconds */
+#define RATE_MESSAGES 5 /* accepted of late, or there is nothing to go by */
+#define RATE_ANYHOW (1800 * USEC_PER_SEC) /* as KEPT_ANYHOW: a rate that is too low holds up all mail */
 
 const char *const limit_names[LIMIT_KINDS] = {"max_connections", "max_messages", "max_age", "idle_timeout", "rate"};
 
@@ -73,10 +75,23 @@ static int64_t rate_of_burst(const struct limits *limits)
 
 /* ---- learning ---- */
 
-/* How often it is to be met at the same value. Times agree by chance where a relay was restarted now and then. */
-static unsigned often_enough(enum limit_kind kind)
+/*
+ * How often it is to be met at the same value. Times agree by chance where a relay was restarted now and then; and one
+ * that allowed more a while ago may just be starting.
+ */
+static unsigned often_enough(const struct limit *limit, enum limit_kind kind, int64_t at)
 {
+	if (limit->allowed > at && clock_now() - limit->allowed_at < ALLOWED_KEPT)
+		return 4;
 	return kind == LIMIT_AGE || kind == LIMIT_IDLE ? 3 : 2;
+}
+
+/* What is further apart has nothing to do with each other. */
+static usec_t sightings_kept(enum limit_kind kind)
+{
+	return kind == LIMIT_CONNECTIONS ? 300 * USEC_PER_SEC
+	       : kind == LIMIT_MESSAGES  ? 3600 * USEC_PER_SEC
+					 : KEPT_ANYHOW;
 }
 
 static bool agree(enum limit_kind kind, int64_t a, int64_t b)
@@ -128,50 +143,69 @@ bool limits_met(struct limits *limits, enum limit_kind kind, int64_t at, const c
 		limit->seen = seen > at ? seen : at;
 		return false;
 	}
-	bool same = seen > 0 && agree(kind, seen, at);
+	bool fresh = clock_now() - limit->seen_at < sightings_kept(kind);
+	bool same = seen > 0 && fresh && agree(kind, seen, at);
 	bool more = kind == LIMIT_CONNECTIONS ? at > seen : at < seen;
 	limit->sightings = same ? limit->sightings + 1 : 1;
 	limit->seen = !same || more ? at : seen;
 	limit->seen_at = clock_now();
-	return limit->sightings >= often_enough(kind) && set(limit, below(kind, limit->seen), why);
+	return limit->sightings >= often_enough(limit, kind, limit->seen) && set(limit, below(kind, limit->seen), why);
 }
 
-bool limits_throttled(struct limits *limits, const char *why)
+static unsigned accepted_lately(const struct limits *limits)
+{
+	unsigned sum = 0;
+	for (unsigned i = 0; i < LIMITS_SECONDS; i++)
+		sum += limits->accepted[i];
+	return sum;
+}
+
+bool limits_throttled(struct limits *limits, bool selective, const char *why)
 {
 	struct limit *limit = &limits->of[LIMIT_RATE];
-	int64_t value = rate_accepted(limits) * 9 / 10, burst = rate_of_burst(limits) * 9 / 10;
-	if (limit->value == 0 && burst > value)
-		value = burst;
-	if (value == 0 && limit->value > 0)
-		return false; /* it takes nothing at all, whatever the rate */
-	int64_t least = limit->value > 0 ? limit->value / 2 : RATE_FIRST;
-	if (value < least)
-		value = least;
-	if (limit->value > 0 && value >= limit->value)
-		value = limit->value * 9 / 10;
+	int64_t accepted = rate_accepted(limits), burst = rate_of_burst(limits), known = limit->value;
+	if (accepted_lately(limits) < RATE_MESSAGES)
+		return false; /* it takes next to nothing, whatever the rate */
+	if (limit->before > 0)
+		return set(limit, limit->before, why);
+	if (known > 0 && selective && burst * 10 < known * 7)
+		return false; /* it takes others, and they are far from what is known: it is not the rate */
+	int64_t value = (known == 0 && burst > accepted ? burst : accepted) * 9 / 10;
+	if (value < known / 2)
+		value = known / 2;
+	if (known > 0 && value >= known)
+		value = known * 9 / 10;
 	return set(limit, value > RATE_LEAST ? value : RATE_LEAST, why);
 }
 
 bool limits_allowed(struct limits *limits, enum limit_kind kind, int64_t at)
 {
 	struct limit *limit = &limits->of[kind];
+	if (limit->seen < at)
+		limit->seen = limit->sightings = 0;
+	if (limit->allowed <= at || clock_now() - limit->allowed_at >= ALLOWED_KEPT) {
+		limit->allowed = at;
+		limit->allowed_at = clock_now();
+	}
 	if (limit->value == 0 || limit->value >= at)
 		return false;
 	limit->value = at;
 	return true;
 }
 
-static bool time_to_raise(const struct limit *limit)
+static bool time_to_raise(struct limit *limit, enum limit_kind kind)
 {
+	if (limit->raised > clock_wall()) /* the clock was wrong then */
+		limit->raised = clock_wall();
 	usec_t stood = clock_wall() - limit->raised;
 	return limit->value > 0 && stood >= limit->kept &&
-	       (limit->before_raise >= KEPT_MESSAGES || stood >= KEPT_ANYHOW);
+	       (limit->before_raise >= KEPT_MESSAGES || stood >= (kind == LIMIT_RATE ? RATE_ANYHOW : KEPT_ANYHOW));
 }
 
 bool limits_raise(struct limits *limits, enum limit_kind kind, int64_t configured)
 {
 	struct limit *limit = &limits->of[kind];
-	if (!time_to_raise(limit))
+	if (!time_to_raise(limit, kind))
 		return false;
 	int64_t step = kind == LIMIT_CONNECTIONS || limit->value < 10 ? 1 : limit->value / 10;
 	step <<= limit->raises;
@@ -195,10 +229,13 @@ int64_t limits_least(const struct limits *limits, enum limit_kind kind, int64_t 
 
 const char *limits_format(enum limit_kind kind, int64_t value, char *out, size_t size)
 {
-	if (kind == LIMIT_CONNECTIONS || kind == LIMIT_MESSAGES)
-		(void)snprintf(out, size, "%lld", (long long)value);
-	else
-		(void)snprintf(out, size, "%.3g",
-			       (double)value / (double)(kind == LIMIT_RATE ? LIMITS_RATE_UNIT : USEC_PER_SEC));
+	double unit = kind == LIMIT_RATE                        ? LIMITS_RATE_UNIT
+		      : kind == LIMIT_AGE || kind == LIMIT_IDLE ? USEC_PER_SEC
+								: 1;
+	int length = snprintf(out, size, "%.3f", (double)value / unit);
+	while (length > 0 && out[length - 1] == '0')
+		out[--length] = '\0';
+	if (length > 0 && out[length - 1] == '.')
+		out[--length] = '\0';
 	return out;
 }

@@ -13,6 +13,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+/* More than any limit in its unit; less than would overflow anywhere. */
+#define LIMIT_VALUE_MAX (1000 * USEC_PER_SEC * 1000)
+
 struct entry {
 	struct list node;
 	char *relay;
@@ -63,13 +66,18 @@ static void copy_text(const json_t *object, const char *key, char *out, size_t s
 	(void)snprintf(out, size, "%s", text != NULL ? text : "");
 }
 
+static int64_t at_most(int64_t value, int64_t most)
+{
+	return value < most ? value : most;
+}
+
 static void read_limit(const json_t *object, struct limit *limit)
 {
-	limit->value = number(object, "value");
-	limit->before = number(object, "before");
+	limit->value = at_most(number(object, "value"), LIMIT_VALUE_MAX);
+	limit->before = at_most(number(object, "before"), LIMIT_VALUE_MAX);
 	limit->learned = number(object, "learned");
 	limit->raised = number(object, "raised");
-	limit->kept = number(object, "kept");
+	limit->kept = at_most(number(object, "kept"), LIMIT_VALUE_MAX);
 	copy_text(object, "why", limit->why, sizeof(limit->why));
 }
 
@@ -80,6 +88,7 @@ static void read_learned(const json_t *object, struct learned *learned)
 	for (unsigned i = 0; mode != NULL && i < MODE_COUNT; i++)
 		if (strcmp(mode, pipeline_mode_names[i]) == 0)
 			learned->mode = (enum pipeline_mode)i;
+	copy_text(object, "identity", learned->identity, sizeof(learned->identity));
 	learned->mode_until = number(object, "mode_until");
 	copy_text(object, "mode_why", learned->mode_why, sizeof(learned->mode_why));
 	for (unsigned i = 0; i < LIMIT_KINDS; i++)
@@ -157,6 +166,7 @@ static json_t *limit_object(const struct limit *limit)
 static json_t *learned_object(const struct learned *learned)
 {
 	json_t *object = json_object(), *limits = json_object();
+	put_text(object, "identity", learned->identity);
 	if (learned->mode < MODE_COUNT) {
 		put_text(object, "mode", pipeline_mode_names[learned->mode]);
 		json_object_set_new(object, "mode_until", json_integer(learned->mode_until));

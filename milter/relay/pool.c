@@ -152,6 +152,11 @@ bool pool_stalled(const struct pool *pool)
 	return clock_now() - (pool->progress > since ? pool->progress : since) >= POOL_STALLED;
 }
 
+bool pool_takes_nothing(const struct pool *pool)
+{
+	return pool->pause > PAUSE_FIRST;
+}
+
 bool pool_quiet(const struct pool *pool)
 {
 	return list_empty(&pool->waiting) && pool_sockets(pool) == 0;
@@ -308,8 +313,8 @@ static void on_back(struct connection *c, struct transaction *t, enum transactio
 {
 	struct pool *pool = connection_pool(c);
 	learn_transaction(pool, c, t, end);
-	end = learn_throttle(pool, c, t, end);
 	health_note_back(pool, c, t, end);
+	end = learn_throttle(pool, c, t, end);
 	if (end == END_REPLIED || end == END_THROTTLED)
 		note_progress(pool);
 	pool->owner->back(t, end);
@@ -374,11 +379,12 @@ static struct connection *find_room(struct pool *pool, const struct transaction 
 
 void pool_set_rate(struct pool *pool)
 {
-	int64_t configured = learn_configured(pool, LIMIT_RATE);
-	int64_t rate = limits_least(&pool->limits, LIMIT_RATE, configured);
-	/* A second's messages at once where the administrator knows the rate, one by one where we do. */
-	unsigned burst = rate == configured && rate > LIMITS_RATE_UNIT ? (unsigned)(rate / LIMITS_RATE_UNIT) : 1;
-	rate_set(&pool->rate, (double)rate / LIMITS_RATE_UNIT, burst);
+	double configured = pool->relay->rate, learned = (double)pool->limits.of[LIMIT_RATE].value / LIMITS_RATE_UNIT;
+	/* A second's messages at once where the administrator knows the rate; where we do, what the clock needs. */
+	if (learned > 0 && (configured == 0 || learned < configured))
+		rate_set(&pool->rate, learned, 1 + (unsigned)(learned / 50));
+	else
+		rate_set(&pool->rate, configured, configured > 1 ? (unsigned)configured : 1);
 }
 
 void pool_pause(struct pool *pool, usec_t wait)
@@ -404,7 +410,8 @@ static void give_waiting(struct pool *pool)
 		return;
 	while (!list_empty(&pool->waiting)) {
 		struct transaction *t = LIST_ENTRY_OF(pool->waiting.next, struct transaction, node);
-		if ((c = find_room(pool, t)) == NULL || paced(pool))
+		bool trial = pool->pause > 0 && !list_empty(&pool->busy); /* one at a time until one is accepted */
+		if (trial || (c = find_room(pool, t)) == NULL || paced(pool))
 			return;
 		give(pool, c, t);
 	}
@@ -475,7 +482,7 @@ static void open_one(struct pool *pool)
 unsigned pool_needs(const struct pool *pool)
 {
 	size_t spare = list_count(&pool->opening) + list_count(&pool->idle), waiting = list_count(&pool->waiting);
-	if (!health_may_open(pool))
+	if (!health_may_open(pool) || (timer_armed(&pool->paced) && live_connections(pool) > 0))
 		return 0;
 	if (pool->down != NULL)
 		return list_empty(&pool->opening);
@@ -634,7 +641,8 @@ void pool_warm(struct pool *pool)
 
 bool pool_give_up_idle(struct pool *pool)
 {
-	if (list_empty(&pool->idle) || !list_empty(&pool->waiting))
+	bool needed = !list_empty(&pool->waiting) && !timer_armed(&pool->paced);
+	if (list_empty(&pool->idle) || needed)
 		return false;
 	connection_retire(connection_of_node(pool->idle.prev));
 	return true;

@@ -6,6 +6,8 @@
 
 #include "relay/pool.h"
 
+#define PAUSE_FIRST USEC_PER_SEC /* nothing is given to a relay that wants its mail later; doubled each time */
+
 /* Publishes an event; `c` and `text` may be NULL. */
 void pool_tell(struct pool *pool, enum event_kind kind, const struct connection *c, const char *text);
 /* Every transaction that waits comes back with this end and, as `local`, this reply. */

@@ -253,6 +253,8 @@ static void on_announced(struct pool *pool, const struct capabilities *caps)
 static void on_learned(struct pool *pool)
 {
 	struct learned learned;
+	if (pool->hold & HOLD_RETIRED) /* another pool of this name may know better */
+		return;
 	pool_learned(pool, &learned);
 	memory_set_learned(the_router->memory, pool->relay->name, &learned);
 }

@@ -134,40 +134,78 @@ struct reply *trouble_defer(const struct transaction *t, enum transaction_end en
 
 /* ---- too much at once ---- */
 
-static bool says_one_of(const struct reply *reply, const char *const *words, size_t count)
+/* A word that names somebody or something: what it is called says nothing of why. */
+static bool is_name(const char *word, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		bool inside = i > 0 && i + 1 < length;
+		if (strchr("<>@", word[i]) != NULL || (inside && word[i] == '.'))
+			return true;
+	}
+	return false;
+}
+
+/* The text in its own words: no address, no host's name. */
+static void own_words(const char *text, char *out, size_t size)
+{
+	size_t used = 0;
+	while (*text != '\0') {
+		size_t blanks = strspn(text, " \n"), length = strcspn(text + blanks, " \n");
+		if (!is_name(text + blanks, length) && length + 2 < size - used) {
+			out[used++] = ' ';
+			memcpy(out + used, text + blanks, length);
+			used += length;
+		}
+		text += blanks + length;
+	}
+	out[used] = '\0';
+}
+
+static bool says_one_of(const char *text, const char *const *words, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		if (strcasestr(reply->text, words[i]) != NULL)
+		if (strcasestr(text, words[i]) != NULL)
 			return true;
 	return false;
 }
 
+/* Policy, system not accepting, routing congestion (RFC 3463 §3); many servers say nothing more precise. */
+static bool may_be_about_pace(const char *enhanced)
+{
+	return enhanced[0] == '\0' || strncmp(enhanced, "4.7.", 4) == 0 || strcmp(enhanced, "4.3.2") == 0 ||
+	       strcmp(enhanced, "4.4.5") == 0;
+}
+
 /*
- * A 4xx that is about the pace and not about the message. There is no code of its own for it but 432 (RFC 4954 has
- * another use for that one, which is not met here); the words are those of Postfix, Exchange, SES, Gmail and others.
+ * A 4xx that is about the pace and not about the message. No code is kept for that; the words are those of Postfix,
+ * Exchange, SES and others. Where a provider means a day's or month's quota, waiting here does not help.
  */
 static bool about_pace(const struct reply *reply)
 {
-	static const char *const pace[] = {"throttl",      "too many",      "too much",  "too fast",  "rate limit",
-					   "sending rate", "rate exceeded", "slow down", "concurren", "limit exceeded"};
-	static const char *const other[] = {"quota",    "daily",   "per day", "recipients", "greylist",
-					    "graylist", "mailbox", "errors",  "invalid",    "hops"};
-	if (reply == NULL || reply->code < 400 || reply->code > 499)
+	static const char *const pace[] = {"throttl",      "too many messages", "too many connections",
+					   "concurrent",   "too many emails",   "too much mail",
+					   "too fast",     "rate limit",        "ratelimit",
+					   "sending rate", "rate exceeded",     "slow down"};
+	static const char *const other[] = {"quota",    "daily",    "per day", "monthly", "recipient",
+					    "greylist", "graylist", "mailbox", "errors"};
+	char text[512];
+	if (reply == NULL || reply->code < 400 || reply->code > 499 || !may_be_about_pace(reply->enhanced))
 		return false;
-	return !says_one_of(reply, other, sizeof(other) / sizeof(other[0])) &&
-	       (reply->code == 432 || says_one_of(reply, pace, sizeof(pace) / sizeof(pace[0])));
+	own_words(reply->text, text, sizeof(text));
+	return says_one_of(text, pace, sizeof(pace) / sizeof(pace[0])) &&
+	       !says_one_of(text, other, sizeof(other) / sizeof(other[0]));
 }
 
 struct reply *trouble_throttle(const struct transaction *t, enum transaction_end end, bool fresh)
 {
+	struct reply *reply = NULL;
 	if (end == END_CLOSING)
-		return fresh && !t->stale && about_pace(t->last_trouble) ? t->last_trouble : NULL;
-	if (end != END_REPLIED)
-		return NULL;
-	for (size_t i = 0; i < t->recipient_count; i++)
-		if (!about_pace(transaction_verdict(t, i)))
-			return NULL;
-	return transaction_verdict(t, 0);
+		reply = fresh && !t->stale ? t->last_trouble : NULL;
+	else if (end == END_REPLIED && t->mail_reply != NULL && negative(t->mail_reply))
+		reply = t->mail_reply;
+	else if (end == END_REPLIED && transaction_accepted(t) > 0) /* what is said to RCPT is about that recipient */
+		reply = t->final_reply != NULL ? t->final_reply : t->data_reply;
+	return about_pace(reply) ? reply : NULL;
 }
 
 bool trouble_one_too_many(enum stage stage, bool settings)
@@ -185,7 +223,7 @@ bool trouble_one_too_many(enum stage stage, bool settings)
 }
 
 /* RFC 5321 §4.5.3.1.10: 452, and the older 552, for one recipient too many, after at least one was accepted. */
-bool trouble_too_many_recipients(const struct transaction *t, size_t i)
+bool trouble_recipient_again(const struct transaction *t, size_t i)
 {
 	const struct reply *reply = t->rcpt_replies[i];
 	if (reply == NULL || transaction_accepted(t) == 0)
@@ -194,11 +232,6 @@ bool trouble_too_many_recipients(const struct transaction *t, size_t i)
 		return reply->enhanced[0] == '\0' || strcmp(reply->enhanced, "4.5.3") == 0 ||
 		       strcmp(reply->enhanced, "5.5.3") == 0;
 	return reply->code == 552 && (strcmp(reply->enhanced, "5.5.3") == 0 || strcmp(reply->enhanced, "4.5.3") == 0);
-}
-
-bool trouble_recipient_again(const struct transaction *t, size_t i)
-{
-	return trouble_too_many_recipients(t, i) || (transaction_accepted(t) > 0 && about_pace(t->rcpt_replies[i]));
 }
 
 enum setup_fault trouble_setup(enum stage stage, const struct reply *reply, bool settings, bool token_kept)

@@ -6,6 +6,7 @@ from lib.daemon import relay_section
 from lib.exim import RelayExim
 
 CONNECTIONS, MESSAGES = 4, 30  # that Exim allows, at once and on one connection
+LEARNING = 1000  # messages that it is learned from
 REFUSALS = re.compile(r"too many connections|too many messages in one connection")
 
 
@@ -22,7 +23,7 @@ def in_force(daemon):
 def test_limits_of_exim_are_learned_and_kept():
     relay = RelayExim(None, accept_max=CONNECTIONS, per_connection=MESSAGES).start()
     front, daemon = scene.pooled(relay_section("far", relay, max_connections=10))
-    send(front, settings.scaled(1000))
+    send(front, LEARNING)
     learned = in_force(daemon)
     before = len(REFUSALS.findall(relay.log()))
     send(front, settings.scaled(2000))
@@ -31,7 +32,7 @@ def test_limits_of_exim_are_learned_and_kept():
                     f"{settings.scaled(2000)} messages")
     scene.equal(learned, (CONNECTIONS, MESSAGES), "learned")
     assert refused <= 2, "refusals go on"
-    scene.equal(relay.accepted(), settings.scaled(1000) + settings.scaled(2000), "messages at the relay")
+    scene.equal(relay.accepted(), LEARNING + settings.scaled(2000), "messages at the relay")
     outcomes = scene.statuses(front)
     scene.equal((outcomes["deferred"], outcomes["bounced"]), (0, 0), "deferred, bounced")
     daemon.stop()

@@ -158,7 +158,7 @@ START_TEST(a_burst_shows_the_rate_where_it_was_refused)
 		clock_fake_advance(USEC_PER_SEC);
 	}
 	accept_many(14);
-	ck_assert(limits_throttled(&limits, "454 Throttling failure"));
+	ck_assert(limits_throttled(&limits, false, "454 Throttling failure"));
 	ck_assert_int_ge(value(LIMIT_RATE), 12 * LIMITS_RATE_UNIT);
 	ck_assert_int_le(value(LIMIT_RATE), 16 * LIMITS_RATE_UNIT);
 }
@@ -172,7 +172,7 @@ START_TEST(a_short_burst_is_measured_by_its_own_length)
 		accept_many(1);
 		clock_fake_advance(50 * USEC_PER_MSEC);
 	}
-	ck_assert(limits_throttled(&limits, "454 Throttling failure"));
+	ck_assert(limits_throttled(&limits, false, "454 Throttling failure"));
 	ck_assert_int_ge(value(LIMIT_RATE), 16 * LIMITS_RATE_UNIT);
 	ck_assert_int_le(value(LIMIT_RATE), 20 * LIMITS_RATE_UNIT);
 }
@@ -185,35 +185,113 @@ START_TEST(a_window_shows_itself_while_it_refuses)
 		accept_many(15);
 		clock_fake_advance(USEC_PER_SEC / 2);
 	}
-	ck_assert(limits_throttled(&limits, "450 too much mail"));
+	ck_assert(limits_throttled(&limits, false, "450 too much mail"));
 	ck_assert_int_gt(value(LIMIT_RATE), 20 * LIMITS_RATE_UNIT);
 	for (unsigned wait = 1; wait <= 16; wait *= 2) {
 		clock_fake_advance(wait * USEC_PER_SEC);
-		ck_assert(limits_throttled(&limits, "450 too much mail"));
+		ck_assert(limits_throttled(&limits, false, "450 too much mail"));
 	}
 	ck_assert_int_ge(value(LIMIT_RATE), LIMITS_RATE_UNIT * 8 / 10);
 	ck_assert_int_le(value(LIMIT_RATE), 2 * LIMITS_RATE_UNIT);
 }
 END_TEST
 
-START_TEST(a_single_refusal_with_little_mail_says_little)
+START_TEST(with_little_mail_there_is_nothing_to_go_by)
 {
-	accept_many(1);
-	clock_fake_advance(30 * USEC_PER_SEC);
-	ck_assert(limits_throttled(&limits, "454 Throttling failure"));
-	ck_assert_int_eq(value(LIMIT_RATE), LIMITS_RATE_UNIT);
-	ck_assert(limits_throttled(&limits, "454 Throttling failure"));
-	ck_assert_int_eq(value(LIMIT_RATE), LIMITS_RATE_UNIT / 2);
+	ck_assert(!limits_throttled(&limits, false, "454 Throttling failure"));
+	accept_many(4);
+	ck_assert(!limits_throttled(&limits, false, "454 Throttling failure"));
+	ck_assert_int_eq(value(LIMIT_RATE), 0);
+}
+END_TEST
+
+/* Ten a second are known; five are brought and taken, and one message is refused: that is another matter. */
+START_TEST(a_relay_that_takes_others_below_the_rate_is_not_too_slow)
+{
+	accept_many(12);
+	clock_fake_advance(USEC_PER_SEC);
+	ck_assert(limits_throttled(&limits, false, "454 Throttling failure"));
+	int64_t known = value(LIMIT_RATE);
+	clock_fake_advance(100 * USEC_PER_SEC);
+	for (unsigned i = 0; i < 10; i++) {
+		accept_many(5);
+		clock_fake_advance(USEC_PER_SEC);
+	}
+	ck_assert(!limits_throttled(&limits, true, "454 Throttling failure"));
+	ck_assert_int_eq(value(LIMIT_RATE), known);
+}
+END_TEST
+
+START_TEST(a_rate_that_was_known_is_brought_back)
+{
+	accept_many(10);
+	clock_fake_advance(USEC_PER_SEC);
+	ck_assert(limits_throttled(&limits, false, "454 Throttling failure"));
+	int64_t known = value(LIMIT_RATE);
+	clock_fake_advance(60 * USEC_PER_SEC);
+	accept_many(2000);
+	ck_assert(limits_raise(&limits, LIMIT_RATE, 0));
+	ck_assert_int_gt(value(LIMIT_RATE), known);
+	ck_assert(limits_throttled(&limits, true, "454 Throttling failure"));
+	ck_assert_int_eq(value(LIMIT_RATE), known);
+}
+END_TEST
+
+START_TEST(what_is_far_apart_is_no_limit)
+{
+	ck_assert(!met(LIMIT_CONNECTIONS, 1));
+	clock_fake_advance(301 * USEC_PER_SEC);
+	ck_assert(!met(LIMIT_CONNECTIONS, 1));
+	ck_assert(!met(LIMIT_MESSAGES, 7));
+	clock_fake_advance(3601 * USEC_PER_SEC);
+	ck_assert(!met(LIMIT_MESSAGES, 7));
+}
+END_TEST
+
+START_TEST(what_was_allowed_in_between_is_no_limit)
+{
+	ck_assert(!met(LIMIT_CONNECTIONS, 1));
+	ck_assert(!limits_allowed(&limits, LIMIT_CONNECTIONS, 2));
+	ck_assert(!met(LIMIT_CONNECTIONS, 1));
+}
+END_TEST
+
+START_TEST(less_than_was_allowed_lately_takes_longer)
+{
+	ck_assert(!limits_allowed(&limits, LIMIT_CONNECTIONS, 10));
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert(!met(LIMIT_CONNECTIONS, 1));
+	ck_assert(met(LIMIT_CONNECTIONS, 1));
+}
+END_TEST
+
+START_TEST(what_was_allowed_long_ago_is_forgotten)
+{
+	ck_assert(!limits_allowed(&limits, LIMIT_CONNECTIONS, 10));
+	clock_fake_advance(3601 * USEC_PER_SEC);
+	ck_assert(!met(LIMIT_CONNECTIONS, 1));
+	ck_assert(met(LIMIT_CONNECTIONS, 1));
+}
+END_TEST
+
+START_TEST(a_clock_that_was_ahead_keeps_no_limit_for_ever)
+{
+	ck_assert(!met(LIMIT_CONNECTIONS, 3));
+	ck_assert(met(LIMIT_CONNECTIONS, 3));
+	limits.of[LIMIT_CONNECTIONS].raised += 365 * 86400 * USEC_PER_SEC;
+	ck_assert(!limits_raise(&limits, LIMIT_CONNECTIONS, 10));
+	clock_fake_advance(21600 * USEC_PER_SEC);
+	ck_assert(limits_raise(&limits, LIMIT_CONNECTIONS, 10));
 }
 END_TEST
 
 START_TEST(a_relay_that_takes_nothing_at_all_is_not_too_slow)
 {
 	accept_many(100);
-	ck_assert(limits_throttled(&limits, "450 too much mail"));
+	ck_assert(limits_throttled(&limits, false, "450 too much mail"));
 	clock_fake_advance(100 * USEC_PER_SEC);
 	int64_t before = value(LIMIT_RATE);
-	ck_assert(!limits_throttled(&limits, "450 too much mail"));
+	ck_assert(!limits_throttled(&limits, false, "450 too much mail"));
 	ck_assert_int_eq(value(LIMIT_RATE), before);
 }
 END_TEST
@@ -238,6 +316,8 @@ START_TEST(they_are_written_as_people_write_them)
 	ck_assert_str_eq(limits_format(LIMIT_IDLE, 4500 * USEC_PER_MSEC, text, sizeof(text)), "4.5");
 	ck_assert_str_eq(limits_format(LIMIT_RATE, 500, text, sizeof(text)), "0.5");
 	ck_assert_str_eq(limits_format(LIMIT_RATE, 0, text, sizeof(text)), "0");
+	ck_assert_str_eq(limits_format(LIMIT_AGE, 3600 * USEC_PER_SEC, text, sizeof(text)), "3600");
+	ck_assert_str_eq(limits_format(LIMIT_MESSAGES, 1000, text, sizeof(text)), "1000");
 }
 END_TEST
 
@@ -259,7 +339,14 @@ Suite *limits_suite(void)
 	tcase_add_test(tests, a_burst_shows_the_rate_where_it_was_refused);
 	tcase_add_test(tests, a_short_burst_is_measured_by_its_own_length);
 	tcase_add_test(tests, a_window_shows_itself_while_it_refuses);
-	tcase_add_test(tests, a_single_refusal_with_little_mail_says_little);
+	tcase_add_test(tests, with_little_mail_there_is_nothing_to_go_by);
+	tcase_add_test(tests, a_relay_that_takes_others_below_the_rate_is_not_too_slow);
+	tcase_add_test(tests, a_rate_that_was_known_is_brought_back);
+	tcase_add_test(tests, what_is_far_apart_is_no_limit);
+	tcase_add_test(tests, what_was_allowed_in_between_is_no_limit);
+	tcase_add_test(tests, less_than_was_allowed_lately_takes_longer);
+	tcase_add_test(tests, what_was_allowed_long_ago_is_forgotten);
+	tcase_add_test(tests, a_clock_that_was_ahead_keeps_no_limit_for_ever);
 	tcase_add_test(tests, a_relay_that_takes_nothing_at_all_is_not_too_slow);
 	tcase_add_test(tests, the_steps_grow_while_nothing_is_refused);
 	tcase_add_test(tests, they_are_written_as_people_write_them);
