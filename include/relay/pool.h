@@ -63,6 +63,8 @@ struct pool {
 	unsigned long accepted;     /* messages */
 	unsigned long throttled_at; /* `accepted` when the relay wanted mail later, last */
 	usec_t throttled_when;      /* clock_now() then; 0: never */
+	struct reply *throttle_why; /* what it said then, until it has accepted one; NULL */
+	usec_t pause_told;          /* clock_now() when the log was told of a pause; 0: never */
 	const void *throttled;      /* the message it was about, to be compared only */
 	unsigned hold;              /* bits of enum pool_hold */
 
@@ -149,7 +151,7 @@ bool pool_usable(const struct pool *pool);      /* a transaction given to it wou
 bool pool_stalled(const struct pool *pool);     /* mail waits, and the relay has said nothing of use for a while */
 #define POOL_STALLED USEC_PER_SEC
 unsigned pool_in_flight(const struct pool *pool);
-/* It has wanted its mail later twice in a row, and nothing was accepted in between. */
+/* It has wanted its mail later twice in a row, nothing was accepted in between, and it is given nothing now. */
 bool pool_takes_nothing(const struct pool *pool);
 bool pool_quiet(const struct pool *pool); /* no transaction, no socket */
 void pool_view(const struct pool *pool, struct pool_view *view);

@@ -24,7 +24,9 @@
 #define TOKEN_LIMIT 65536
 #define AUTHORITIES_LIMIT ((size_t)16 << 20)
 #define DAY 86400
-#define SHORTEST 0.001 /* seconds; a limit of 0 would always be over */
+#define SHORTEST 0.001                   /* seconds; a limit of 0 would always be over */
+#define SHORTEST_AGE (10 * USEC_PER_SEC) /* of a connection: a shorter life is a storm of set-ups */
+#define SLOWEST_RATE 0.001
 
 static const char *const tls_words[] = {"none", "starttls", "implicit", NULL}; /* enum tls_mode */
 static const char *const failover_words[] = {"queue", "direct", NULL};         /* enum failover */
@@ -333,6 +335,12 @@ static bool read_relay(struct conf_build *build, cfg_t *section, struct relay_co
 		return conf_complain(build, conf_syntax_line(section, "min-connections"),
 				     "min-connections = %u: at most max-connections (%u) is allowed",
 				     relay->min_connections, relay->max_connections);
+	if (relay->max_age > 0 && relay->max_age < SHORTEST_AGE)
+		return conf_complain(build, conf_syntax_line(section, "max-age"),
+				     "max-age: 0 or at least 10 seconds are allowed");
+	if (relay->rate > 0 && relay->rate < SLOWEST_RATE)
+		return conf_complain(build, conf_syntax_line(section, "rate"),
+				     "rate: 0 or at least 0.001 messages a second are allowed");
 	complete_relay(relay);
 	return check_authorities(build, section, relay) && read_password(build, section, relay) &&
 	       check_token_file(build, section, relay) && check_credentials(build, section, relay);

@@ -146,7 +146,7 @@ static struct pool *choose_pool(struct delivery *d, struct transaction *t, struc
 			if (pool == NULL)
 				continue;
 			t->relay_index = i;
-			if (held ? pool->down == NULL : pool_usable(pool)) {
+			if (held ? pool->down == NULL : pool_usable(pool) && !pool_takes_nothing(pool)) {
 				reply_unref(why);
 				return pool;
 			}
@@ -186,8 +186,9 @@ static struct reply *may_not_begin(const struct delivery *d, const struct transa
 		return reply_local(LOCAL_SHUTDOWN, 451, "4.3.2", "relaypoold is stopping");
 	if (d->phase != DELIVERY_LATE)
 		return NULL;
-	if (t->last_trouble != NULL)
-		(void)reply_line(t->last_trouble, last, sizeof(last));
+	const struct reply *trouble = t->last_trouble ? t->last_trouble : t->pool ? t->pool->throttle_why : NULL;
+	if (trouble != NULL)
+		(void)reply_line(trouble, last, sizeof(last));
 	return reply_local(LOCAL_NO_TIME, 451, "4.3.2",
 			   "waited too long to begin the transaction within the deadline%s%s", *last ? "; last: " : "",
 			   last);
@@ -334,10 +335,24 @@ static bool another_is_usable(struct delivery *d, const struct transaction *t)
 	const struct route_conf *route = route_of(t);
 	for (size_t i = t->relay_index + 1; i < route->relay_count; i++) {
 		const struct pool *pool = d->router->pool(d->router, route->relays[i]->name);
-		if (pool != NULL && pool_usable(pool))
+		if (pool != NULL && pool_usable(pool) && !pool_takes_nothing(pool))
 			return true;
 	}
 	return false;
+}
+
+/* What waits for a relay that takes nothing goes where it is taken; whoever comes when the pause is over tries it. */
+static void leave(struct pool *pool)
+{
+	LIST_EACH (node, next, &pool->waiting) {
+		struct transaction *t = LIST_ENTRY_OF(node, struct transaction, node);
+		struct delivery *d = t->delivery;
+		if (!another_is_usable(d, t))
+			continue;
+		list_remove(&t->node);
+		move_on(d, t, pool->throttle_why);
+		end_if_done(d);
+	}
 }
 
 /* The relay wants it later. Where it has taken nothing at all for a while, the next one of the route is better. */
@@ -345,9 +360,11 @@ static void wait_for_the_relay(struct delivery *d, struct transaction *t)
 {
 	if (t->withdrawn)
 		drop(t);
-	else if (pool_takes_nothing(t->pool) && another_is_usable(d, t))
+	else if (pool_takes_nothing(t->pool) && another_is_usable(d, t)) {
+		struct pool *pool = t->pool;
 		move_on(d, t, t->last_trouble);
-	else
+		leave(pool);
+	} else
 		submit(d, t, true);
 }
 

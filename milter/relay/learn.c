@@ -12,10 +12,11 @@
 #include "smtp/reply.h"
 
 #define PAUSE_MOST (60 * USEC_PER_SEC)
-#define IDLE_LEAST (5 * USEC_PER_SEC) /* closed sooner after its last message, it was not closed for being idle */
-#define IDLE_NONE USEC_PER_SEC        /* … but for that message */
-#define AGE_LEAST (10 * USEC_PER_SEC) /* what does not live as long has another reason */
-#define THROTTLES_MAX 3               /* a message that is wanted later so often while others are taken */
+#define PAUSE_TOLD (60 * USEC_PER_SEC) /* the log is told of pauses no more often */
+#define IDLE_LEAST (5 * USEC_PER_SEC)  /* closed sooner after its last message, it was not closed for being idle */
+#define IDLE_NONE USEC_PER_SEC         /* … but for that message */
+#define AGE_LEAST (10 * USEC_PER_SEC)  /* what does not live as long has another reason */
+#define THROTTLES_MAX 3                /* a message that is wanted later so often while others are taken */
 #define THROTTLES_TOGETHER (300 * USEC_PER_SEC) /* so near to each other they have one reason */
 #define TEXT_SIZE 256
 
@@ -46,6 +47,18 @@ static int64_t in_force(const struct pool *pool, enum limit_kind kind)
 	return limits_least(&pool->limits, kind, learn_configured(pool, kind));
 }
 
+/* What the relay said, without who it is, which the line says anyhow. */
+static const char *words_of(const char *why)
+{
+	const char *said = strstr(why, " said: "), *port = strstr(why, "]:");
+	if (said != NULL)
+		return said + strlen(" said: ");
+	if (port == NULL)
+		return why;
+	port += strlen("]:") + strspn(port + strlen("]:"), "0123456789");
+	return strncmp(port, ": ", 2) == 0 ? port + 2 : why;
+}
+
 /* A limit has changed: `before` was in force. */
 static void changed(struct pool *pool, enum limit_kind kind, int64_t before, const char *why)
 {
@@ -69,21 +82,19 @@ static void changed(struct pool *pool, enum limit_kind kind, int64_t before, con
 static void met(struct pool *pool, enum limit_kind kind, int64_t at, const char *why)
 {
 	int64_t before = in_force(pool, kind);
-	if (limits_met(&pool->limits, kind, at, why))
-		changed(pool, kind, before, why);
+	if (limits_met(&pool->limits, kind, at, words_of(why)))
+		changed(pool, kind, before, words_of(why));
 }
 
 bool learn_refused(struct pool *pool, enum stage stage, const struct reply *why, bool settings)
 {
 	unsigned ready = account_ready(pool->account);
-	int64_t before = in_force(pool, LIMIT_CONNECTIONS);
 	bool works = !list_empty(&pool->idle) || !list_empty(&pool->busy); /* not only other relays of the account */
 	if (!works || !trouble_one_too_many(stage, settings))
 		return false;
 	if (account_lags(pool->account, pool->limits.of[LIMIT_CONNECTIONS].value))
 		return true;
-	if (limits_met(&pool->limits, LIMIT_CONNECTIONS, ready, why->text))
-		changed(pool, LIMIT_CONNECTIONS, before, why->text);
+	met(pool, LIMIT_CONNECTIONS, ready, why->text);
 	return ready >= account_max(pool->account);
 }
 
@@ -116,6 +127,23 @@ static void note_accepted(struct pool *pool)
 	limits_note_accepted(&pool->limits);
 	pool->accepted++;
 	pool->pause = 0;
+	reply_unref(&pool->throttle_why);
+}
+
+/* The next pause, longer than the last one while nothing is accepted. */
+static void pause_for(struct pool *pool, struct reply *why)
+{
+	char line[TEXT_SIZE];
+	usec_t now = clock_now();
+	pool->pause = pool->pause == 0 ? PAUSE_FIRST : pool->pause < PAUSE_MOST / 2 ? 2 * pool->pause : PAUSE_MOST;
+	reply_unref(&pool->throttle_why);
+	pool->throttle_why = reply_ref(why);
+	if (pool->pause_told == 0 || now - pool->pause_told >= PAUSE_TOLD) {
+		pool->pause_told = now;
+		log_warning("throttle: relay=%s, pause=%lld (%s)", pool->relay->name,
+			    (long long)(pool->pause / USEC_PER_SEC), reply_line(why, line, sizeof(line)));
+	}
+	pool_pause(pool, pool->pause);
 }
 
 /* The relay takes others and not this one, again and again: it is about the message. */
@@ -162,8 +190,7 @@ enum transaction_end learn_throttle(struct pool *pool, const struct connection *
 	pool->throttled_at = pool->accepted;
 	pool->throttled_when = clock_now();
 	pool->throttled = t->message;
-	pool->pause = pool->pause == 0 ? PAUSE_FIRST : pool->pause < PAUSE_MOST / 2 ? 2 * pool->pause : PAUSE_MOST;
-	pool_pause(pool, pool->pause);
+	pause_for(pool, why);
 	return END_THROTTLED;
 }
 
@@ -294,6 +321,7 @@ void pool_forget(struct pool *pool)
 {
 	pool->limits = (struct limits){.second = 0};
 	pool->pause = 0;
+	reply_unref(&pool->throttle_why);
 	pool->depth = 1;
 	pool->recipients_learned = 0;
 	forget_mode(pool);

@@ -9,12 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-
-/* More than any limit in its unit; less than would overflow anywhere. */
-#define LIMIT_VALUE_MAX (1000 * USEC_PER_SEC * 1000)
 
 struct entry {
 	struct list node;
@@ -66,18 +64,32 @@ static void copy_text(const json_t *object, const char *key, char *out, size_t s
 	(void)snprintf(out, size, "%s", text != NULL ? text : "");
 }
 
-static int64_t at_most(int64_t value, int64_t most)
+/* In the file may stand anything; what could not have been learned was not. */
+static bool credible(enum limit_kind kind, int64_t value)
 {
-	return value < most ? value : most;
+	switch (kind) {
+	case LIMIT_CONNECTIONS:
+	case LIMIT_MESSAGES:
+		return value <= 1000000;
+	case LIMIT_AGE:
+	case LIMIT_IDLE:
+		return value == 0 || (value >= 4 * USEC_PER_SEC && value <= 86400 * USEC_PER_SEC);
+	default:
+		return value <= (int64_t)100000 * LIMITS_RATE_UNIT;
+	}
 }
 
-static void read_limit(const json_t *object, struct limit *limit)
+static void read_limit(const json_t *object, enum limit_kind kind, struct limit *limit)
 {
-	limit->value = at_most(number(object, "value"), LIMIT_VALUE_MAX);
-	limit->before = at_most(number(object, "before"), LIMIT_VALUE_MAX);
-	limit->learned = number(object, "learned");
+	int64_t value = number(object, "value"), before = number(object, "before"), now = clock_wall();
+	int64_t learned = number(object, "learned"), kept = number(object, "kept");
+	if (!credible(kind, value) || !credible(kind, before))
+		return;
+	limit->value = value;
+	limit->before = before;
+	limit->learned = learned < now ? learned : now;
 	limit->raised = number(object, "raised");
-	limit->kept = at_most(number(object, "kept"), LIMIT_VALUE_MAX);
+	limit->kept = kept < 86400 * USEC_PER_SEC ? kept : 86400 * USEC_PER_SEC;
 	copy_text(object, "why", limit->why, sizeof(limit->why));
 }
 
@@ -92,7 +104,7 @@ static void read_learned(const json_t *object, struct learned *learned)
 	learned->mode_until = number(object, "mode_until");
 	copy_text(object, "mode_why", learned->mode_why, sizeof(learned->mode_why));
 	for (unsigned i = 0; i < LIMIT_KINDS; i++)
-		read_limit(json_object_get(limits, limit_names[i]), &learned->limits[i]);
+		read_limit(json_object_get(limits, limit_names[i]), (enum limit_kind)i, &learned->limits[i]);
 }
 
 static void read_entry(struct memory *memory, const char *relay, const json_t *object)
@@ -113,7 +125,10 @@ struct memory *memory_create(const char *directory)
 	struct memory *memory = mem_alloc(sizeof(*memory));
 	list_init(&memory->entries);
 	memory->path = mem_printf("%s/relays.json", directory);
-	json_t *all = json_load_file(memory->path, JSON_REJECT_DUPLICATES, NULL), *value;
+	json_error_t error;
+	json_t *all = json_load_file(memory->path, JSON_REJECT_DUPLICATES, &error), *value;
+	if (all == NULL && access(memory->path, F_OK) == 0)
+		log_warning("memory: cannot read %s: %s; all of it is learned anew", memory->path, error.text);
 	const char *relay;
 	json_object_foreach(all, relay, value) read_entry(memory, relay, value);
 	json_decref(all);
@@ -202,7 +217,7 @@ static void save(struct memory *memory)
 	bool saved =
 		json_dump_file(all, beside, JSON_INDENT(1) | JSON_SORT_KEYS) == 0 && rename(beside, memory->path) == 0;
 	if (!saved && !memory->complained)
-		log_warning("memory: cannot write %s: %s; it is learned anew at each start", memory->path,
+		log_warning("memory: cannot write %s: %s; what is learned now is lost with the daemon", memory->path,
 			    strerror(errno));
 	memory->complained = !saved;
 	json_decref(all);

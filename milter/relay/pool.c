@@ -107,6 +107,7 @@ void pool_free(struct pool *pool)
 	leave_account(pool);
 	reply_unref(&pool->down);
 	reply_unref(&pool->mark);
+	reply_unref(&pool->throttle_why);
 	token_source_free(pool->token);
 	tls_context_free(pool->tls);
 	conf_unref(&pool->conf);
@@ -154,7 +155,7 @@ bool pool_stalled(const struct pool *pool)
 
 bool pool_takes_nothing(const struct pool *pool)
 {
-	return pool->pause > PAUSE_FIRST;
+	return pool->pause > PAUSE_FIRST && pool->paused_until > clock_now();
 }
 
 bool pool_quiet(const struct pool *pool)
@@ -720,8 +721,10 @@ void pool_view(const struct pool *pool, struct pool_view *view)
 	view->mode = pipeline_mode_names[pool->mode];
 	view->mode_reason = pool->mode_until > 0 ? pool->mode_why : NULL;
 	view->mode_for = pool->mode_until > 0 ? pool->mode_until - clock_now() : -1;
-	view->reason = pool->down ? pool->down->text : NULL;
+	view->reason = pool->down ? pool->down->text : pool->throttle_why ? pool->throttle_why->text : NULL;
 	view->retry_in = timer_armed(&pool->retry) ? pool->retry.due - clock_now() : -1;
+	if (pool->down == NULL && pool->paused_until > clock_now())
+		view->retry_in = pool->paused_until - clock_now();
 	view->max_connections = pool->relay->max_connections;
 	view->opening = (unsigned)list_count(&pool->opening);
 	view->idle = (unsigned)list_count(&pool->idle);

@@ -51,6 +51,8 @@ START_TEST(what_was_learned_survives_as_well)
 		.mode = MODE_CLASSIC, .mode_until = 1764331200 * USEC_PER_SEC, .mode_why = "503 what"};
 	learned.limits[LIMIT_MESSAGES] =
 		(struct limit){.value = 55, .before = 50, .learned = 1, .raised = 2, .kept = 3, .why = "421 \"no\""};
+	learned.limits[LIMIT_AGE] = (struct limit){.value = 1, .learned = 1};
+	learned.limits[LIMIT_RATE] = (struct limit){.value = INT64_MAX, .learned = 1};
 	struct memory *m = memory_create(directory);
 	ck_assert_ptr_null(memory_learned(m, "far"));
 	memory_set_learned(m, "far", &learned);
@@ -69,6 +71,8 @@ START_TEST(what_was_learned_survives_as_well)
 	ck_assert_int_eq(limit->raised, 2);
 	ck_assert_int_eq(limit->kept, 3);
 	ck_assert_str_eq(limit->why, "421 \"no\"");
+	/* No relay was ever seen to have such ones. */
+	ck_assert_int_eq(again->limits[LIMIT_AGE].value, 0);
 	ck_assert_int_eq(again->limits[LIMIT_RATE].value, 0);
 	memory_free(m);
 }
