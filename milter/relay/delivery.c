@@ -360,17 +360,16 @@ static void wait_for_the_relay(struct delivery *d, struct transaction *t)
 {
 	if (t->withdrawn)
 		drop(t);
-	else if (pool_takes_nothing(t->pool) && another_is_usable(d, t)) {
-		struct pool *pool = t->pool;
+	else if (pool_takes_nothing(t->pool) && another_is_usable(d, t))
 		move_on(d, t, t->last_trouble);
-		leave(pool);
-	} else
+	else
 		submit(d, t, true);
 }
 
 void delivery_back(struct transaction *t, enum transaction_end end)
 {
 	struct delivery *d = t->delivery;
+	struct pool *pool = t->pool;
 	struct reply *reply;
 	switch (trouble_transaction(t, end)) {
 	case DISPOSE_SETTLE:
@@ -395,6 +394,8 @@ void delivery_back(struct transaction *t, enum transaction_end end)
 		break;
 	}
 	end_if_done(d);
+	if (end == END_THROTTLED && pool_takes_nothing(pool))
+		leave(pool); /* last: it may end any delivery */
 }
 
 /* ---- routing ---- */
