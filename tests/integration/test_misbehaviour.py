@@ -1,4 +1,4 @@
-"""A relay that goes wrong at any step, every third time: nothing lost, nothing bounced, no false `sent`, no needless copy."""
+"""A relay that goes wrong at any step, every third time or in each idle one: nothing lost, nothing bounced, no false `sent`, no needless copy."""
 import collections
 import time
 
@@ -19,7 +19,8 @@ def _relays(faults, keywords):
     for step in STEPS:
         for fault in faults:
             if (step, fault) != ("banner", "early"):  # nothing comes before it
-                relays[f"{step}-{fault}"] = ScriptedRelay(step, fault, secure=True, keywords=keywords)
+                often = 1 if step == "idle" else 3  # a connection is idle between two waves only
+                relays[f"{step}-{fault}"] = ScriptedRelay(step, fault, often, secure=True, keywords=keywords)
     return relays
 
 
