@@ -62,10 +62,10 @@ static void on_event(const struct event *event)
 	look();
 }
 
-void quiet_set_relays(const struct conf *now)
+void quiet_set_relays(struct conf *now)
 {
 	struct conf *before = conf;
-	conf = now != NULL ? conf_ref((struct conf *)now) : NULL;
+	conf = now != NULL ? conf_ref(now) : NULL;
 	if (before != NULL)
 		conf_unref(&before);
 	look();

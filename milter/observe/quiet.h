@@ -7,8 +7,8 @@
 
 #include "relaypool.h"
 
-/* The relays that count from now on. Loop thread. */
-void quiet_set_relays(const struct conf *conf);
+/* The relays that count from now on; the snapshot is held (counted). NULL: none is known. Loop thread. */
+void quiet_set_relays(struct conf *conf);
 /* From any thread. */
 bool quiet_some(void);
 /* Subscribes to events, once; what was counted before is forgotten. Loop thread. */
