@@ -1,4 +1,5 @@
-"""A relay that goes wrong at any step, every third time or in each idle one: nothing lost, nothing bounced, no false `sent`, no needless copy."""
+"""A relay that goes wrong at any step, every third time or whenever it is idle: nothing lost, nothing bounced, no false
+`sent`, no needless copy."""
 import collections
 import time
 
