@@ -101,15 +101,16 @@ class Postfix:
             self.running = False
 
     def abort(self):
-        """Ends all its processes at once, whatever they are at."""
+        """Ends all its processes at once, whatever they are at; returns when the last of them has let its port go."""
+        group = str(self.master_pid())
         self._postfix("abort")
         self.running = False
+        settings.wait_until(lambda: subprocess.run(["pgrep", "-g", group], stdout=subprocess.DEVNULL, check=False).returncode,
+                            10, f"the end of {self.name}")
 
     def kill_servers(self):
         """Every smtpd dies with the connection that it serves; new ones are started as they are needed."""
-        with open(os.path.join(self.queue_directory, "pid", "master.pid"), encoding="ascii") as file:
-            master = file.read().strip()
-        subprocess.run(["pkill", "-KILL", "-P", master, "-x", "smtpd"], check=True)
+        subprocess.run(["pkill", "-KILL", "-P", str(self.master_pid()), "-x", "smtpd"], check=True)
 
     def remove(self):
         """Stops it and makes room for another of the same name."""
@@ -132,13 +133,14 @@ class Postfix:
         subprocess.run(["postqueue", "-c", self.config, "-f"], check=True)
 
     def drain(self, seconds, flush=True):
-        """Waits until the queue is empty; with `flush`, what was deferred is tried again every two seconds."""
+        """Waits until the queue is empty; with `flush`, what was deferred is tried again every two seconds, and what a
+        queue manager has left that ended by a reload."""
         flushed = 0
 
         def empty():
             nonlocal flushed
             queue = self.queue()
-            if flush and time.monotonic() - flushed > 2 and any(entry["queue_name"] == "deferred" for entry in queue):
+            if flush and time.monotonic() - flushed > 2 and any(entry["queue_name"] != "active" for entry in queue):
                 flushed = time.monotonic()
                 self.flush()
             return not queue
