@@ -51,6 +51,49 @@ enum stage {
 };
 extern const char *const stage_names[STAGE_COUNT];
 
+/* Who keeps a message waiting. One at a time; unknown where two cannot be told apart from where we stand, never a guess. */
+enum holder {
+	HOLDER_CLIENT = 0, /* whoever hands the message to the MTA */
+	HOLDER_MTA,        /* the MTA, with its policy, its disk, its queue manager and the milters before us */
+	HOLDER_RELAYPOOL,  /* ourselves: our limits, our processor time */
+	HOLDER_NETWORK,    /* name service and the path to the relay */
+	HOLDER_RELAY,      /* the relay: its policy or its work */
+	HOLDER_UNKNOWN,    /* two of them cannot be told apart */
+	HOLDER_COUNT
+};
+extern const char *const holder_names[HOLDER_COUNT];
+
+/* What exactly is waited for. Each has one holder: cause_holders[]. The same words in log, metrics and ctl. */
+enum cause {
+	CAUSE_CLIENT = 0, /* the client has the word */
+	CAUSE_SERVER,     /* the MTA has the word: policy, disk, milters before us */
+	CAUSE_DOOR,       /* client or MTA: the kernel does not tell who of them has the word */
+	CAUSE_MANAGER,    /* the MTA's queue manager brings nothing, though there is room */
+	CAUSE_PROCESSES,  /* it brings mail, but fewer messages at once than wait: too few delivery processes */
+	CAUSE_HANDOVER,   /* the MTA's LMTP client is slow to hand a message over */
+	CAUSE_CAP,        /* every connection that max-connections (or what was learned of it) allows is at work */
+	CAUSE_ACCOUNT,    /* the connections of the account are taken by other relays of it */
+	CAUSE_RATE,       /* rate, configured or learned */
+	CAUSE_SLOT,       /* slots are not free yet: after an unclean start, or at relays that lag behind */
+	CAUSE_TURN,       /* on a connection, behind the messages before it */
+	CAUSE_SETUP,      /* for a connection that is being set up */
+	CAUSE_HELD,       /* ctl pause or drain */
+	CAUSE_TOKEN,      /* token-command or token-file */
+	CAUSE_LOOP,       /* our event loop is late: no processor time, or too much to do */
+	CAUSE_LOG,        /* the syslog socket takes no lines; no mail waits for it */
+	CAUSE_DNS,        /* the relay's name is looked up */
+	CAUSE_CONNECT,    /* no answer to the TCP handshake yet */
+	CAUSE_PATH,       /* what we sent is not acknowledged by the relay's kernel */
+	CAUSE_ANSWER,     /* the relay has all that it needs and does not answer */
+	CAUSE_WINDOW,     /* the relay does not read the body */
+	CAUSE_THROTTLE,   /* the relay wanted its mail later: 421, 432, 45x */
+	CAUSE_BACKOFF,    /* after failures of the relay the next attempt is not due yet */
+	CAUSE_PROGRESS,   /* mail waits and nothing comes to its end, though no stage is over its limit */
+	CAUSE_COUNT
+};
+extern const char *const cause_names[CAUSE_COUNT];
+extern const enum holder cause_holders[CAUSE_COUNT];
+
 /* What became of a recipient. */
 enum status {
 	STATUS_SENT = 0, /* the relay said 2xx for it */
@@ -100,6 +143,30 @@ struct message {
 	void *owner; /* the session, for settled(); NULL once abandoned */
 };
 
+/* ---- time: where a message's went, and what is waited for now ---- */
+
+/*
+ * The time that a message has spent in each stage. It is in one stage at any moment, so the stages add up to the whole.
+ * base/journey.h has the functions.
+ */
+struct journey {
+	usec_t spent[STAGE_COUNT]; /* microseconds, -1: not seen */
+	enum stage stage;          /* where it is; STAGE_COUNT: nowhere, its clock stands */
+	usec_t since;              /* clock_now() up to which `spent` counts */
+};
+
+/* Something that lasts at this moment, as a room tells whoever asks. Everything is borrowed for the call. */
+struct wait {
+	const char *relay; /* "-" at the MTA's door */
+	enum stage stage;
+	enum cause cause;
+	usec_t since;         /* clock_now() when it began */
+	unsigned connection;  /* 0: none */
+	unsigned messages;    /* that it holds up */
+	const char *queue_id; /* of one of them; "" if none or not known */
+};
+typedef void wait_fn(const struct wait *wait, void *arg);
+
 /* ---- events: what the rooms publish and observe subscribes to (base/publish.h) ---- */
 
 enum event_kind {
@@ -130,6 +197,10 @@ struct event {
 	unsigned use;     /* EVENT_OUTCOME: how many transactions it had carried, this one included; CLOSED: in all */
 	const char *text; /* why: for an administrator, one line; NULL if there is nothing to say */
 	usec_t took;      /* OPENED: set-up time; else 0 */
+	/*
+	 * OUTCOME: all stages from ingest to reply; OPENED: those of the set-up. Its clock stands. NULL elsewhere.
+	 */
+	const struct journey *journey;
 
 	/* EVENT_OUTCOME only */
 	const struct message *message;
@@ -138,7 +209,8 @@ struct event {
 	bool ambiguous;      /* the end of data had been written and no reply came */
 	unsigned recipients; /* how many this line is about */
 	struct delays delays;
-	usec_t delay; /* all of it: MAIL at LMTP (or queue) to verdict */
+	usec_t delay;       /* all of it: MAIL at LMTP (or queue) to verdict */
+	enum cause held_by; /* what its longest wait in the pool was for; CAUSE_COUNT: it did not wait */
 };
 
 #endif

@@ -36,5 +36,7 @@ size_t listener_sessions(const struct listener *listener); /* open now */
 
 /* For ctl. */
 void listener_each_session(const struct listener *listener, session_view_fn *fn, void *arg);
+/* Every message that the MTA is handing over now: stage ingest. */
+void listener_each_wait(const struct listener *listener, wait_fn *fn, void *arg);
 
 #endif

@@ -102,4 +102,21 @@ struct connection_view {
 typedef void connection_view_fn(const struct connection_view *view, void *arg);
 void router_each_connection(const struct router *router, connection_view_fn *fn, void *arg);
 
+/* One message on its way, with those of its recipients that go together. */
+struct transaction_view {
+	const char *queue_id; /* "" if not known */
+	const char *relay;    /* "-" before one was chosen */
+	const char *host;     /* "name[address]:port"; "-" while it waits */
+	unsigned connection;  /* 0 while it waits */
+	unsigned use;
+	unsigned recipients;
+	struct journey journey; /* from ingest to now; its clock stands, `stage` is where it is */
+	enum cause cause;       /* what it waits for now */
+	const char *trouble;    /* what went wrong last; NULL */
+};
+void router_each_transaction(const struct router *router, void (*fn)(const struct transaction_view *view, void *arg),
+			     void *arg);
+/* What is waited for now: one for each connection that waits for the relay, one for each pool in which mail waits. */
+void router_each_wait(const struct router *router, wait_fn *fn, void *arg);
+
 #endif

@@ -333,3 +333,8 @@ void listener_each_session(const struct listener *listener, session_view_fn *fn,
 {
 	sessions_each(&listener->ingest, fn, arg);
 }
+
+void listener_each_wait(const struct listener *listener, wait_fn *fn, void *arg)
+{
+	(void)listener, (void)fn, (void)arg;
+}

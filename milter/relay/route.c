@@ -340,3 +340,14 @@ void router_each_connection(const struct router *router, connection_view_fn *fn,
 	for (const struct list *n = router->base.pools.next; n != &router->base.pools; n = n->next)
 		pool_each_connection(LIST_ENTRY_OF(n, struct pool, node), fn, arg);
 }
+
+void router_each_transaction(const struct router *router, void (*fn)(const struct transaction_view *view, void *arg),
+			     void *arg)
+{
+	(void)router, (void)fn, (void)arg;
+}
+
+void router_each_wait(const struct router *router, wait_fn *fn, void *arg)
+{
+	(void)router, (void)fn, (void)arg;
+}

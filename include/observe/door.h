@@ -1,0 +1,25 @@
+/*
+ * The MTA's door: which SMTP sessions have a message under way and who of client and MTA has the word, and what the
+ * journeys of the messages that have ended there were. Told by the milter's callbacks on libmilter's threads, asked on
+ * the loop thread. It never waits for the loop, and the loop waits for it no longer than a few fields take to copy.
+ */
+#ifndef OBSERVE_DOOR_H
+#define OBSERVE_DOOR_H
+
+#include "relaypool.h"
+
+/* One message that has reached the end of message at the milter. */
+struct door_note {
+	char queue_id[64];
+	usec_t client, mta; /* its time at the door, by who had the word; -1: not seen, or not to be told apart */
+	usec_t unknown;     /* … that could not be told apart; 0 where all of it could */
+	usec_t ended;       /* clock_now() at the end of message */
+	bool outbound; /* the MTA said of a recipient that it goes to relaypoold; false: perhaps not, perhaps not asked */
+};
+
+/* Every message that is under way at the door: stage client or mta, cause client, server or door. Loop thread. */
+void door_each_wait(wait_fn *fn, void *arg);
+/* The notes since the last call, oldest first, each once. Returns how many were lost because nobody asked in time. */
+unsigned long door_take_notes(void (*fn)(const struct door_note *note, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * How long each stage takes at each relay: percentiles of the last while, from which the limits of stalls are learned,
+ * and counts since the start for metrics. Listens to events, asked by stall, ctl and metrics; decides nothing.
+ */
+#ifndef OBSERVE_LATENCY_H
+#define OBSERVE_LATENCY_H
+
+#include "relaypool.h"
+
+/* Upper bounds of the buckets in microseconds, ascending; beyond the last one there is +Inf. */
+#define LATENCY_BUCKETS 18
+extern const usec_t latency_bounds[LATENCY_BUCKETS];
+
+struct latency_view {
+	const char *relay; /* "-": stages at the MTA's door and before a relay is chosen */
+	enum stage stage;
+	/* of the last 10 to 20 minutes; -1 where nothing was seen */
+	unsigned long recent;
+	usec_t p50, p95, p99, longest;
+	/* since the start */
+	unsigned long seen;
+	usec_t sum;
+	unsigned long buckets[LATENCY_BUCKETS]; /* seen in this bucket alone, not in those below it */
+};
+
+/* Subscribes. Loop thread only, like all of this. */
+void latency_start(void);
+/* Forgets everything. Does not unsubscribe. */
+void latency_stop(void);
+/* Something that comes by no event: client, mta and queue. `relay` "-" where none is known. Negative: not observed. */
+void latency_note(const char *relay, enum stage stage, usec_t spent);
+/* The 99th percentile of the last while; -1 if fewer than `least` were seen. */
+usec_t latency_p99(const char *relay, enum stage stage, unsigned long least);
+/* Every relay and stage that was ever seen, relays in the order in which they were first seen. Borrowed. */
+void latency_each(void (*fn)(const struct latency_view *view, void *arg), void *arg);
+
+#endif
