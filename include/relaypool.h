@@ -49,7 +49,7 @@ enum stage {
 	STAGE_REPLY,      /* waiting for the reply to the end of data */
 	STAGE_COUNT
 };
-extern const char *const stage_names[STAGE_COUNT];
+extern const char *const stage_names[STAGE_COUNT + 1]; /* the last is "-": none */
 
 /* Who keeps a message waiting. One at a time; unknown where two cannot be told apart from where we stand, never a guess. */
 enum holder {
@@ -91,7 +91,7 @@ enum cause {
 	CAUSE_PROGRESS,   /* mail waits and nothing comes to its end, though no stage is over its limit */
 	CAUSE_COUNT
 };
-extern const char *const cause_names[CAUSE_COUNT];
+extern const char *const cause_names[CAUSE_COUNT + 1]; /* the last is "-": none */
 extern const enum holder cause_holders[CAUSE_COUNT];
 
 /* What became of a recipient. */
@@ -158,7 +158,7 @@ struct journey {
 /* Something that lasts at this moment, as a room tells whoever asks. Everything is borrowed for the call. */
 struct wait {
 	const char *relay; /* "-" at the MTA's door */
-	enum stage stage;
+	enum stage stage;  /* STAGE_COUNT: no message's, for CAUSE_LOOP and CAUSE_LOG */
 	enum cause cause;
 	usec_t since;         /* clock_now() when it began */
 	unsigned connection;  /* 0: none */
@@ -210,7 +210,7 @@ struct event {
 	unsigned recipients; /* how many this line is about */
 	struct delays delays;
 	usec_t delay;       /* all of it: MAIL at LMTP (or queue) to verdict */
-	enum cause held_by; /* what its longest wait in the pool was for; CAUSE_COUNT: it did not wait */
+	enum cause held_by; /* what it waited for in the pool, last; CAUSE_COUNT: it did not wait */
 };
 
 #endif

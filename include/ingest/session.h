@@ -69,5 +69,7 @@ struct session_view {
 };
 typedef void session_view_fn(const struct session_view *view, void *arg);
 void sessions_each(const struct ingest *ingest, session_view_fn *fn, void *arg);
+/* Every message that the MTA is handing over now. */
+void sessions_each_wait(const struct ingest *ingest, wait_fn *fn, void *arg);
 
 #endif

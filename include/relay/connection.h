@@ -104,8 +104,9 @@ unsigned connection_uses(const struct connection *c);
 socklen_t connection_address(const struct connection *c, struct sockaddr_storage *out); /* once connected */
 const char *connection_host(const struct connection *c); /* "name[address]:port", "-" before that is known */
 usec_t connection_created(const struct connection *c);
-usec_t connection_ready_at(const struct connection *c);   /* -1 before */
-unsigned connection_finished(const struct connection *c); /* transactions that came to their end on it */
+usec_t connection_ready_at(const struct connection *c);              /* -1 before */
+const struct journey *connection_set_up(const struct connection *c); /* the stages of its set-up; borrowed */
+unsigned connection_finished(const struct connection *c);            /* transactions that came to their end on it */
 /* False unless the relay ended it, and by no transaction's fault. */
 bool connection_ended(const struct connection *c, struct connection_end *out) MUST_CHECK;
 /* QUIT was written behind a body, and the relay ended the connection instead of answering to that. */

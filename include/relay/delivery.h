@@ -44,4 +44,8 @@ void delivery_refuse_new(struct delivery_router *router);
 /* The time is up: every delivery is brought to its end. */
 void delivery_abort_all(struct delivery_router *router);
 
+/* Every transaction there is, as router_each_transaction() tells it. */
+void delivery_each_transaction(const struct delivery_router *router,
+			       void (*fn)(const struct transaction_view *view, void *arg), void *arg);
+
 #endif

@@ -336,5 +336,5 @@ void listener_each_session(const struct listener *listener, session_view_fn *fn,
 
 void listener_each_wait(const struct listener *listener, wait_fn *fn, void *arg)
 {
-	(void)listener, (void)fn, (void)arg;
+	sessions_each_wait(&listener->ingest, fn, arg);
 }

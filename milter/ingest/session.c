@@ -17,6 +17,7 @@
 #include <event2/event.h>
 
 #include "base/conf.h"
+#include "base/journey.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -232,6 +233,9 @@ static void greeted(struct session *session)
 static void settle_here(struct message *message, struct reply *reply)
 {
 	usec_t queued = message->queue_time > 0 ? message->queue_time : 0;
+	struct journey journey;
+	journey_init(&journey);
+	journey_add(&journey, STAGE_INGEST, clock_now() - message->arrived);
 	struct event event = {
 		.kind = EVENT_OUTCOME,
 		.relay = "-",
@@ -242,6 +246,8 @@ static void settle_here(struct message *message, struct reply *reply)
 		.recipients = (unsigned)message->recipient_count,
 		.delays = {.queue = message->queue_time, .pool = -1, .setup = -1, .transfer = -1},
 		.delay = queued + clock_now() - message->arrived,
+		.journey = &journey,
+		.held_by = CAUSE_COUNT,
 	};
 
 	publish(&event);
@@ -514,6 +520,24 @@ void sessions_end(struct ingest *ingest)
 {
 	LIST_EACH (node, next, &ingest->sessions)
 		session_free(LIST_ENTRY_OF(node, struct session, node));
+}
+
+void sessions_each_wait(const struct ingest *ingest, wait_fn *fn, void *arg)
+{
+	for (const struct list *node = ingest->sessions.next; node != &ingest->sessions; node = node->next) {
+		const struct session *session = LIST_ENTRY_OF(node, const struct session, node);
+		if (session->state != SESSION_ENVELOPE && session->state != SESSION_BODY)
+			continue;
+		const struct wait wait = {
+			.relay = "-",
+			.stage = STAGE_INGEST,
+			.cause = CAUSE_HANDOVER,
+			.since = session->message->arrived,
+			.messages = 1,
+			.queue_id = session->message->queue_id,
+		};
+		fn(&wait, arg);
+	}
 }
 
 void sessions_each(const struct ingest *ingest, session_view_fn *fn, void *arg)

@@ -24,6 +24,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/spool.h"
+#include "wait.h"
 
 #define QUIT_LIMIT (5 * USEC_PER_SEC)   /* for 221 and EOF after QUIT */
 #define LINGER_EXTRA USEC_PER_SEC       /* on top of two round trips, after our close() */
@@ -67,6 +68,7 @@ void connection_set_state(struct connection *c, enum connection_state state)
 		return;
 	c->state = state;
 	c->state_since = clock_now();
+	wait_note_state(c);
 	c->owner->moved(c);
 }
 
@@ -75,6 +77,7 @@ void connection_arm_limit(struct connection *c)
 {
 	if (c->doomed || c->goodbye != NULL)
 		return;
+	wait_note(c);
 	c->drained_seen = c->drained;
 	if (c->state == CONNECTION_QUITTING) {
 		timer_arm(&c->timer, QUIT_LIMIT);
@@ -414,6 +417,7 @@ struct connection *connection_create(const struct connection_settings *s)
 	timer_init(&c->timer, "connection limit", on_timer, c);
 	timer_init(&c->turn, "connection consequences", on_turn, c);
 	c->state = CONNECTION_TOKEN;
+	wait_begin(c);
 	c->owner->moved(c);
 	if (s->token != NULL) {
 		token_get(s->token, dial_token, c);
@@ -641,6 +645,11 @@ usec_t connection_created(const struct connection *c)
 usec_t connection_ready_at(const struct connection *c)
 {
 	return c->ready_at;
+}
+
+const struct journey *connection_set_up(const struct connection *c)
+{
+	return &c->set_up;
 }
 
 usec_t connection_reply_wait(const struct connection *c)

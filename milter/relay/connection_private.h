@@ -34,6 +34,16 @@ struct connection {
 	enum connection_state state;
 	usec_t state_since, created, ready_at, age_limit;
 
+	/* what it waits for: wait.c */
+	struct journey set_up; /* its stages until it was ready */
+	enum stage wait_stage; /* STAGE_COUNT: nothing */
+	usec_t wait_since;
+	unsigned long replies;      /* read so far: each begins another wait */
+	unsigned long wait_replies; /* … when this one began */
+	usec_t body_seen;           /* clock_now() when the path was looked at during this body, first; -1 */
+	uint64_t body_drained;      /* … and what had been drained then */
+	usec_t body_window;         /* … and how long the window had held us by then */
+
 	/* on the way to READY */
 	struct resolve *resolve;
 	size_t first_host, hosts_tried;

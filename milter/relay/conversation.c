@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/spool.h"
 #include "smtp/command.h"
+#include "wait.h"
 
 #define GOODBYE_LIMIT (5 * USEC_PER_SEC) /* for EOF after a 421 in mid-stream */
 #define BODY_PIECE ((size_t)32 * 1024)
@@ -71,6 +72,7 @@ static void finish_body(struct connection *c, struct command *body)
 		dot_encode_end(&c->dot, c->flight);
 	body->end = position(c);
 	c->body_complete = clock_now();
+	wait_note_body(c);
 	c->writing = NULL;
 }
 
@@ -134,6 +136,7 @@ static void write_command(struct connection *c, const struct command *command)
 static void begin_body(struct connection *c, struct transaction *t)
 {
 	c->writing = t;
+	c->body_seen = -1;
 	c->body_offset = 0;
 	dot_encoder_init(&c->dot);
 }
@@ -397,6 +400,7 @@ static void on_reply(struct connection *c, struct reply *reply)
 		return;
 	}
 	struct transaction *t = command->transaction;
+	wait_note_reply(c, command);
 	bool early = command->end > c->drained;
 	bool reused_first = c->finished > 0 && t != NULL && t->mail_reply == NULL &&
 			    (command->kind == COMMAND_MAIL || command->kind == COMMAND_RSET);

@@ -9,12 +9,14 @@
 #include <string.h>
 
 #include "base/conf.h"
+#include "base/journey.h"
 #include "base/mem.h"
 #include "base/publish.h"
 #include "base/spool.h"
 #include "relay/trouble.h"
 #include "smtp/envelope.h"
 #include "smtp/reply.h"
+#include "wait.h"
 
 #define SHARE_RECENT (300 * USEC_PER_SEC) /* a relay that had mail so recently has a claim to its share */
 #define SHARE_SESSIONS 20U                /* an MTA uses so many at least: Postfix's default for one destination */
@@ -51,10 +53,26 @@ static void fill_times(struct event *event, const struct message *m, const struc
 	event->delay = now - m->arrived + (m->queue_time > 0 ? m->queue_time : 0);
 }
 
+/* All stages up to now. Without a transaction there was only the way in. */
+static struct journey journey_of(const struct message *m, const struct transaction *t)
+{
+	struct journey journey;
+	if (t != NULL) {
+		journey = t->journey;
+	} else {
+		journey_init(&journey);
+		journey_add(&journey, STAGE_INGEST, m->complete - m->arrived);
+		journey_enter(&journey, STAGE_POOL, m->complete);
+	}
+	journey_enter(&journey, STAGE_COUNT, clock_now());
+	return journey;
+}
+
 /* Tells what happened to `count` recipients at once, before they are settled. */
 static void publish_outcome(const struct message *m, const struct transaction *t, struct reply *reply, unsigned count)
 {
 	const struct connection *c = t ? t->connection : NULL;
+	struct journey journey = journey_of(m, t);
 	struct event event = {
 		.kind = EVENT_OUTCOME,
 		.relay = t && t->pool ? t->pool->relay->name : "-",
@@ -66,6 +84,8 @@ static void publish_outcome(const struct message *m, const struct transaction *t
 		.status = reply_status_of(reply),
 		.ambiguous = reply->local == LOCAL_AMBIGUOUS,
 		.recipients = count,
+		.journey = &journey,
+		.held_by = t ? t->held_by : CAUSE_COUNT,
 	};
 	fill_times(&event, m, t);
 	publish(&event);
@@ -280,6 +300,7 @@ static void send_rest(struct delivery *d, struct transaction *t)
 	if (count > 0) {
 		struct transaction *another = add_transaction(d, rest, count);
 		another->relay_index = t->relay_index;
+		another->journey = t->journey;
 		pool_learn_recipients(t->pool, transaction_accepted(t));
 		submit(d, another, true);
 	}
@@ -599,4 +620,17 @@ void delivery_abort_all(struct delivery_router *router)
 {
 	LIST_EACH (node, next, &router->deliveries)
 		expire(LIST_ENTRY_OF(node, struct delivery, node));
+}
+
+void delivery_each_transaction(const struct delivery_router *router,
+			       void (*fn)(const struct transaction_view *view, void *arg), void *arg)
+{
+	for (const struct list *n = router->deliveries.next; n != &router->deliveries; n = n->next) {
+		const struct delivery *d = LIST_ENTRY_OF(n, const struct delivery, node);
+		for (const struct list *i = d->transactions.next; i != &d->transactions; i = i->next) {
+			struct transaction_view view;
+			wait_view(LIST_ENTRY_OF(i, const struct transaction, sibling), &view);
+			fn(&view, arg);
+		}
+	}
 }

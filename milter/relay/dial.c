@@ -20,6 +20,7 @@
 #include "base/congestion.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "wait.h"
 
 static struct reply *no_connection(const char *text)
 {
@@ -37,6 +38,7 @@ static void on_drained(struct evbuffer *output, const struct evbuffer_cb_info *i
 	struct connection *c = arg;
 	(void)output;
 	c->drained += info->n_deleted;
+	wait_note_drained(c);
 }
 
 static void on_read(struct bufferevent *bev, void *arg)

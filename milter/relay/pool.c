@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/journey.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/publish.h"
@@ -16,8 +17,11 @@
 #include "learn.h"
 #include "pool_private.h"
 #include "smtp/reply.h"
+#include "wait.h"
 
 #define OVERLAP_PATIENCE USEC_PER_SEC /* nothing is put behind a body whose reply takes longer, if that can be helped */
+
+#define HELD_LEAST USEC_PER_MSEC /* who waits no longer has not waited */
 
 static unsigned connection_numbers; /* connections are numbered through the daemon's life */
 
@@ -70,6 +74,7 @@ struct pool *pool_create(const struct relay_conf *relay, struct account *account
 		list_init(lists[i]);
 	pool->owner = owner;
 	pool->progress = clock_now();
+	pool->held_by = CAUSE_COUNT;
 	timer_init(&pool->dispatch, "dispatch", on_dispatch, pool);
 	timer_init(&pool->retry, "connect back-off", on_dispatch, pool);
 	timer_init(&pool->settled, "connection that stays", health_on_settled, pool);
@@ -180,6 +185,7 @@ void pool_tell(struct pool *pool, enum event_kind kind, const struct connection 
 		.use = c ? connection_uses(c) : 0,
 		.text = text,
 		.took = kind == EVENT_CONNECTION_OPENED ? connection_ready_at(c) - connection_created(c) : 0,
+		.journey = kind == EVENT_CONNECTION_OPENED ? connection_set_up(c) : NULL,
 	};
 	publish(&event);
 }
@@ -333,6 +339,7 @@ static void account_times(struct transaction *t, const struct connection *c)
 		usec_t from = connection_created(c) > t->queued ? connection_created(c) : t->queued;
 		t->setup = (t->setup < 0 ? 0 : t->setup) + ready - from;
 		wait -= ready - from;
+		wait_share_set_up(t, c);
 	}
 	t->waited += wait;
 }
@@ -351,6 +358,10 @@ static void give(struct pool *pool, struct connection *c, struct transaction *t)
 	if (connection_uses(c) > 0)
 		pool->reused++;
 	t->connection = c;
+	if (clock_now() - t->queued >= HELD_LEAST)
+		t->held_by = pool->held_by;
+	else if (connection_in_flight(c) > 0)
+		t->held_by = CAUSE_TURN;
 	connection_take(c, t);
 	account_times(t, c);
 }
@@ -418,11 +429,19 @@ static void give_waiting(struct pool *pool)
 	}
 }
 
+static void note_held(struct pool *pool)
+{
+	if (!list_empty(&pool->waiting))
+		pool->held_by = wait_cause(pool);
+}
+
 static void on_room(struct connection *c)
 {
 	struct pool *pool = connection_pool(c);
-	if (!list_empty(&pool->waiting))
-		give_waiting(pool);
+	if (list_empty(&pool->waiting))
+		return;
+	give_waiting(pool);
+	note_held(pool);
 }
 
 /* Of those who wait and those who are about to lose their connection, how many have none in sight. */
@@ -527,6 +546,7 @@ static void on_dispatch(void *arg)
 	shrink(pool);
 	give_waiting(pool);
 	open_wanted(pool);
+	note_held(pool);
 	if (list_empty(&pool->waiting) && !list_empty(&pool->idle))
 		account_idle(pool->account, pool);
 	if ((pool->hold & (HOLD_STOPPED | HOLD_RETIRED)) && pool_quiet(pool))
@@ -563,6 +583,8 @@ void pool_submit(struct pool *pool, struct transaction *t, bool again)
 	t->connection = NULL;
 	pool->last_mail = clock_now();
 	t->queued = clock_now();
+	if (t->journey.stage != STAGE_POOL)
+		journey_enter(&t->journey, STAGE_POOL, clock_now());
 	if (again)
 		list_prepend(&pool->waiting, &t->node);
 	else

@@ -14,6 +14,7 @@
 #include "relay/pool.h"
 #include "smtp/reply.h"
 #include "smtp/tag.h"
+#include "wait.h"
 
 #define TICK (USEC_PER_SEC / 4)
 #define TAG_ROOM (sizeof(TAG_HEADER) + TAG_VALUE_MAX)
@@ -344,10 +345,11 @@ void router_each_connection(const struct router *router, connection_view_fn *fn,
 void router_each_transaction(const struct router *router, void (*fn)(const struct transaction_view *view, void *arg),
 			     void *arg)
 {
-	(void)router, (void)fn, (void)arg;
+	delivery_each_transaction(&router->base, fn, arg);
 }
 
 void router_each_wait(const struct router *router, wait_fn *fn, void *arg)
 {
-	(void)router, (void)fn, (void)arg;
+	for (const struct list *n = router->base.pools.next; n != &router->base.pools; n = n->next)
+		wait_each(LIST_ENTRY_OF(n, struct pool, node), fn, arg);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/journey.h"
 #include "base/mem.h"
 #include "base/spool.h"
 #include "smtp/envelope.h"
@@ -29,6 +30,10 @@ struct transaction *transaction_create(struct message *message, struct recipient
 	t->rcpt_replies = mem_array(count, sizeof(t->rcpt_replies[0]));
 	t->setup = -1;
 	t->begun = -1;
+	t->held_by = CAUSE_COUNT;
+	journey_init(&t->journey);
+	journey_add(&t->journey, STAGE_INGEST, message->complete - message->arrived);
+	journey_enter(&t->journey, STAGE_POOL, message->complete);
 	return t;
 }
 

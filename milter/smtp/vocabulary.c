@@ -5,11 +5,12 @@
 
 #include "relaypool.h"
 
-const char *const stage_names[STAGE_COUNT] = {
+const char *const stage_names[STAGE_COUNT + 1] = {
 	[STAGE_CLIENT] = "client", [STAGE_MTA] = "mta",   [STAGE_QUEUE] = "queue",     [STAGE_INGEST] = "ingest",
 	[STAGE_POOL] = "pool",     [STAGE_DNS] = "dns",   [STAGE_CONNECT] = "connect", [STAGE_BANNER] = "banner",
 	[STAGE_EHLO] = "ehlo",     [STAGE_TLS] = "tls",   [STAGE_AUTH] = "auth",       [STAGE_MAIL] = "mail",
 	[STAGE_RCPT] = "rcpt",     [STAGE_DATA] = "data", [STAGE_BODY] = "body",       [STAGE_REPLY] = "reply",
+	[STAGE_COUNT] = "-",
 };
 
 const char *const status_names[STATUS_COUNT] = {
@@ -23,7 +24,7 @@ const char *const holder_names[HOLDER_COUNT] = {
 	[HOLDER_NETWORK] = "network", [HOLDER_RELAY] = "relay", [HOLDER_UNKNOWN] = "unknown",
 };
 
-const char *const cause_names[CAUSE_COUNT] = {
+const char *const cause_names[CAUSE_COUNT + 1] = {
 	[CAUSE_CLIENT] = "client",
 	[CAUSE_SERVER] = "server",
 	[CAUSE_DOOR] = "door",
@@ -48,6 +49,7 @@ const char *const cause_names[CAUSE_COUNT] = {
 	[CAUSE_THROTTLE] = "throttle",
 	[CAUSE_BACKOFF] = "backoff",
 	[CAUSE_PROGRESS] = "progress",
+	[CAUSE_COUNT] = "-",
 };
 
 const enum holder cause_holders[CAUSE_COUNT] = {

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/conf.h"
+#include "base/journey.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/publish.h"
@@ -119,6 +119,18 @@ static void check_outcome(struct world *w, const struct event *event)
 			   event->reply->code);
 }
 
+/* A message is in one stage at any moment: the stages are the whole time, to the microsecond. So are a set-up's. */
+static void check_stages(struct world *w, const struct event *event)
+{
+	usec_t whole = event->took;
+
+	if (event->kind == EVENT_OUTCOME)
+		whole = event->delay - (event->message->queue_time > 0 ? event->message->queue_time : 0);
+	if (event->journey == NULL || event->journey->stage != STAGE_COUNT || journey_total(event->journey) != whole)
+		world_fail(w, "the stages of an event of kind %s are %lld us of %lld", event_names[event->kind],
+			   event->journey == NULL ? -1 : (long long)journey_total(event->journey), (long long)whole);
+}
+
 static void on_event(const struct event *event)
 {
 	struct world *w = the_world;
@@ -127,6 +139,8 @@ static void on_event(const struct event *event)
 		world_fail(w, "an event of kind %s without relay, host or time", event_names[event->kind]);
 	w->events[event->kind]++;
 	w->activity++;
+	if (event->kind == EVENT_OUTCOME || event->kind == EVENT_CONNECTION_OPENED)
+		check_stages(w, event);
 	if (event->kind != EVENT_OUTCOME) {
 		char *line = mem_printf("event %s relay=%s: %s", event_names[event->kind], event->relay,
 					event->text == NULL ? "-" : event->text);
