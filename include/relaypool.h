@@ -174,6 +174,7 @@ enum event_kind {
 	EVENT_CONNECTION_OPENED, /* a connection is authenticated and ready */
 	EVENT_CONNECTION_CLOSED, /* a connection that was ready has gone */
 	EVENT_CONNECTION_FAILED, /* a connection could not be set up */
+	EVENT_ARRIVED,           /* a message has come from the MTA, complete */
 	EVENT_REPLAYED,          /* a transaction is repeated on another connection, unseen by the MTA */
 	EVENT_RELAY_DOWN,        /* nothing can be sent to a relay at present */
 	EVENT_RELAY_UP,          /* it works again */
@@ -202,8 +203,9 @@ struct event {
 	 */
 	const struct journey *journey;
 
+	const struct message *message; /* OUTCOME, ARRIVED, REPLAYED */
+
 	/* EVENT_OUTCOME only */
-	const struct message *message;
 	const struct reply *reply;
 	enum status status;
 	bool ambiguous;      /* the end of data had been written and no reply came */

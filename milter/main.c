@@ -24,8 +24,11 @@
 #include "base/process.h"
 #include "base/spool.h"
 #include "ingest/listener.h"
+#include "observe/journeys.h"
+#include "observe/latency.h"
 #include "observe/milter.h"
 #include "observe/outcome.h"
+#include "observe/stall.h"
 #include "observe/stats.h"
 #include "relay/governor.h"
 #include "relay/route.h"
@@ -124,6 +127,7 @@ static bool reload(char text[CONF_ERROR_SIZE])
 	}
 	router_reload(self.router, conf);
 	milter_set_conf(conf);
+	stall_configure(conf);
 	spool_configure(conf->memory_limit, self.began->spool_directory);
 	list_restart_keys(self.began, conf, text);
 	conf_unref(&self.conf);
@@ -265,6 +269,18 @@ static bool pool_gauges(const char *relay, struct stats_gauges *out)
 	return gauges.found;
 }
 
+/* The stall watch asks likewise. */
+static void tell_waits(wait_fn *fn, void *arg)
+{
+	router_each_wait(self.router, fn, arg);
+	listener_each_wait(self.listener, fn, arg);
+}
+
+static unsigned count_sessions(void)
+{
+	return (unsigned)listener_sessions(self.listener);
+}
+
 /* In the spool directory everything is done as the daemon's user. */
 static bool open_spool(char error[PROCESS_ERROR_SIZE])
 {
@@ -391,9 +407,15 @@ static bool start(char error[ERROR_SIZE])
 	outcome_start();
 	stats_start();
 	stats_set_gauges(pool_gauges);
+	latency_start();
+	journeys_start();
+	stall_configure(self.conf);
 	self.started = clock_now();
 	self.loaded = clock_wall();
-	return open_spool(error) && open_sockets(error) && process_drop(&self.user, error);
+	if (!open_spool(error) || !open_sockets(error) || !process_drop(&self.user, error))
+		return false;
+	stall_start(tell_waits, count_sessions);
+	return true;
 }
 
 /* ---- */
@@ -433,9 +455,12 @@ static int finish(void)
 	control_free(self.control);
 	unlink(self.began->control.path);
 	listener_free(self.listener);
-	stats_stop(); /* it still asks the router */
+	stats_stop(); /* it still asks the router, and so do the stalls */
+	stall_stop();
 	router_free(self.router);
 	outcome_stop();
+	journeys_stop();
+	latency_stop();
 	event_free(self.hangup);
 	event_free(self.terminate);
 	event_free(self.interrupt);

@@ -23,6 +23,12 @@ struct host_port {
 	uint16_t port; /* the relay's port unless the entry has its own */
 };
 
+/* How long a stage may last before it is reported as a stall. */
+struct stage_limit {
+	enum stage stage;
+	usec_t limit;
+};
+
 struct relay_conf {
 	struct conf *conf; /* the snapshot it belongs to, not counted */
 	char *name;
@@ -50,6 +56,8 @@ struct relay_conf {
 	enum streaming streaming;
 	unsigned max_depth;           /* messages in flight on one connection, with STREAMING_DEEP */
 	usec_t timeouts[STAGE_COUNT]; /* 0 where the stage has none: connect … reply */
+	struct stage_limit *stall_limits;
+	size_t stall_limit_count;
 };
 
 struct route_conf {
@@ -88,6 +96,8 @@ struct conf {
 	enum failover failover;
 	uint64_t memory_limit;
 	char *spool_directory;
+	struct stage_limit *stall_limits; /* of every relay that has none of its own, and of the stages at the MTA */
+	size_t stall_limit_count;
 	struct relay_conf *relays;
 	size_t relay_count;
 	struct route_conf *routes;
@@ -107,6 +117,8 @@ void conf_show(const struct conf *conf, void (*line)(const char *key, const char
 const char *const *conf_keys(void);
 
 const struct relay_conf *conf_relay(const struct conf *conf, const char *name); /* NULL if there is none */
+/* How long a stage may last, as configured for the relay or for all; 0: not configured. `relay` may be unknown. */
+usec_t conf_stall_limit(const struct conf *conf, const char *relay, enum stage stage);
 bool route_conf_unconditional(const struct route_conf *route);
 /* True if the route has a condition that only the milter can judge: clients, users, headers. */
 bool route_conf_needs_tag(const struct route_conf *route);

@@ -29,7 +29,12 @@ void latency_start(void);
 void latency_stop(void);
 /* Something that comes by no event: client, mta and queue. `relay` "-" where none is known. Negative: not observed. */
 void latency_note(const char *relay, enum stage stage, usec_t spent);
-/* The 99th percentile of the last while; -1 if fewer than `least` were seen. */
+/*
+ * The 99th percentile of what is usual: the last few hundred times, without those that were far above it
+ * (LATENCY_UNUSUAL times, and above the floor). -1 if fewer than `least` are known, or none for ten minutes.
+ */
+#define LATENCY_UNUSUAL 4
+#define LATENCY_UNUSUAL_FLOOR USEC_PER_SEC
 usec_t latency_p99(const char *relay, enum stage stage, unsigned long least);
 /* Every relay and stage that was ever seen, relays in the order in which they were first seen. Borrowed. */
 void latency_each(void (*fn)(const struct latency_view *view, void *arg), void *arg);

@@ -10,6 +10,8 @@
 
 /* Tells everything that is waited for now in the rooms that observe may not include. */
 typedef void stall_waits_fn(wait_fn *fn, void *arg);
+/* How many LMTP sessions the MTA has open. */
+typedef unsigned stall_sessions_fn(void);
 
 struct stall_view {
 	unsigned id;
@@ -20,14 +22,14 @@ struct stall_view {
 	int64_t began;        /* clock_wall() when the wait began, not when it was reported */
 	usec_t age, limit;    /* age: so far, or in all */
 	unsigned waiting;     /* messages held up now; 0 when it has ended */
-	unsigned messages;    /* held up in all */
+	unsigned messages;    /* held up in all, so far */
 	const char *queue_id; /* of the first one held up; "" if not known */
 };
 
-/* Limits that a configuration sets, in microseconds; 0: learned from the relay's history. Borrowed until the next call. */
+/* The snapshot with the limits that are configured (held); NULL: none is. All others are learned. */
 void stall_configure(struct conf *conf);
 /* Subscribes and begins to look. Loop thread only, like all of this. */
-void stall_start(stall_waits_fn *waits);
+void stall_start(stall_waits_fn *waits, stall_sessions_fn *sessions);
 /* Ends what is open, with its line. Does not unsubscribe. */
 void stall_stop(void);
 

@@ -66,6 +66,7 @@ static const struct conf_key keys[] = {
 	TOP("failover", choice, failover, 0, "queue", 0, 0, failover_words),
 	TOP("memory-limit", size, memory_limit, 0, "64M", 1 << 20, (double)((uint64_t)1 << 40), NULL),
 	TOP("spool-directory", path, spool_directory, 0, LOCALSTATEDIR "/lib/relaypool", 0, 0, NULL),
+	TOP("stall-limits", stage_limit, stall_limits, offsetof(struct conf, stall_limit_count), NULL, 0.1, DAY, NULL),
 
 	RELAY("host", host, hosts, offsetof(struct relay_conf, host_count), NULL, 0, 0, NULL),
 	RELAY("port", port, port, 0, NULL, 1, UINT16_MAX, NULL),
@@ -87,6 +88,8 @@ static const struct conf_key keys[] = {
 	RELAY("rate", rate, rate, 0, "0", 0, 100000, NULL),
 	RELAY("streaming", choice, streaming, 0, "auto", 0, 0, streaming_words),
 	RELAY("max-depth", count, max_depth, 0, "8", 1, 64, NULL),
+	RELAY("stall-limits", stage_limit, stall_limits, offsetof(struct relay_conf, stall_limit_count), NULL, 0.1, DAY,
+	      NULL),
 	RELAY("connect-timeout", seconds, timeouts[STAGE_CONNECT], 0, "30", SHORTEST, DAY, NULL),
 	RELAY("banner-timeout", seconds, timeouts[STAGE_BANNER], 0, "60", SHORTEST, DAY, NULL),
 	RELAY("ehlo-timeout", seconds, timeouts[STAGE_EHLO], 0, "60", SHORTEST, DAY, NULL),
@@ -679,6 +682,21 @@ const struct relay_conf *conf_relay(const struct conf *conf, const char *name)
 bool route_conf_needs_tag(const struct route_conf *route)
 {
 	return route->client_count > 0 || route->user_count > 0 || route->header_count > 0;
+}
+
+static usec_t limit_of(const struct stage_limit *limits, size_t count, enum stage stage)
+{
+	for (size_t i = 0; i < count; i++)
+		if (limits[i].stage == stage)
+			return limits[i].limit;
+	return 0;
+}
+
+usec_t conf_stall_limit(const struct conf *conf, const char *name, enum stage stage)
+{
+	const struct relay_conf *relay = conf_relay(conf, name);
+	usec_t own = relay != NULL ? limit_of(relay->stall_limits, relay->stall_limit_count, stage) : 0;
+	return own > 0 ? own : limit_of(conf->stall_limits, conf->stall_limit_count, stage);
 }
 
 bool route_conf_unconditional(const struct route_conf *route)

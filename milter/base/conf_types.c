@@ -254,6 +254,35 @@ static void show_seconds(FILE *out, const struct conf_key *key, const void *fiel
 
 const struct conf_type conf_type_seconds = {sizeof(usec_t), read_seconds, show_seconds, NULL};
 
+/* STAGE=SECONDS */
+static bool read_stage_limit(struct conf_build *build, const struct conf_key *key, const struct conf_value *value,
+			     void *field)
+{
+	static const char *const allowed =
+		"\"STAGE=SECONDS\" is needed, as in \"reply=10\"; relaypool-log(7) lists the stages";
+	struct stage_limit *limit = field;
+	const char *sign = strchr(value->text, '=');
+	double number = 0;
+	if (sign == NULL || !number_of(key, sign + 1, false, &number))
+		return refuse(build, key, value, allowed);
+	size_t length = (size_t)(sign - value->text);
+	for (limit->stage = 0; limit->stage < STAGE_COUNT; limit->stage++)
+		if (strlen(stage_names[limit->stage]) == length &&
+		    strncasecmp(stage_names[limit->stage], value->text, length) == 0)
+			break;
+	limit->limit = (usec_t)(number * (double)USEC_PER_SEC + 0.5);
+	return limit->stage < STAGE_COUNT || refuse(build, key, value, allowed);
+}
+
+static void show_stage_limit(FILE *out, const struct conf_key *key, const void *field)
+{
+	(void)key;
+	const struct stage_limit *limit = field;
+	fprintf(out, "%s=%.12g", stage_names[limit->stage], (double)limit->limit / (double)USEC_PER_SEC);
+}
+
+const struct conf_type conf_type_stage_limit = {sizeof(struct stage_limit), read_stage_limit, show_stage_limit, NULL};
+
 static bool read_rate(struct conf_build *build, const struct conf_key *key, const struct conf_value *value, void *field)
 {
 	return read_number(build, key, value, false, "a number of messages a second", field);

@@ -50,6 +50,7 @@ const char *conf_pattern_problem(const char *pattern, bool recipient);
 extern const struct conf_type conf_type_text, conf_type_path, conf_type_secret, conf_type_count, conf_type_seconds,
 	conf_type_rate, conf_type_bool, conf_type_choice, conf_type_size, conf_type_mode, conf_type_endpoint,
 	conf_type_user, conf_type_group, conf_type_uid, conf_type_port, conf_type_host, conf_type_mechanism,
-	conf_type_network, conf_type_header, conf_type_relay, conf_type_sender, conf_type_recipient;
+	conf_type_network, conf_type_header, conf_type_relay, conf_type_sender, conf_type_recipient,
+	conf_type_stage_limit;
 
 #endif

@@ -267,6 +267,8 @@ static void end_of_data(struct session *session)
 	message->complete = clock_now();
 	message->deadline = message->complete + message->conf->deadline;
 	session_enter(session, SESSION_VERDICTS);
+	struct event event = {.kind = EVENT_ARRIVED, .relay = "-", .host = "-", .message = message};
+	publish(&event);
 	if (refusal == NULL) {
 		session->ingest->relay.take(session->ingest->relay.router, message);
 	} else {

@@ -1,6 +1,6 @@
 /*
  * A log-linear histogram of durations: exact below 256 µs, then 128 classes for each power of two.
- * Called by stats; pure functions.
+ * Called by stats and latency; pure functions.
  */
 #include <config.h>
 
@@ -39,15 +39,28 @@ void histogram_add(struct histogram *histogram, usec_t value)
 		histogram->longest = value;
 }
 
+usec_t histogram_quantile_of(const struct histogram *const *histograms, size_t count, unsigned percent)
+{
+	unsigned long seen = 0, below = 0;
+	usec_t longest = -1;
+	for (size_t h = 0; h < count; h++) {
+		seen += histograms[h]->seen;
+		if (histograms[h]->seen > 0 && histograms[h]->longest > longest)
+			longest = histograms[h]->longest;
+	}
+	unsigned long rank = (seen * percent + 99) / 100;
+	if (percent == 100 || seen == 0)
+		return longest;
+	for (size_t i = 0; i < HISTOGRAM_CLASSES; i++) {
+		for (size_t h = 0; h < count; h++)
+			below += histograms[h]->classes[i];
+		if (below >= rank)
+			return middle_of(i) < longest ? middle_of(i) : longest;
+	}
+	return longest;
+}
+
 usec_t histogram_quantile(const struct histogram *histogram, unsigned percent)
 {
-	unsigned long rank = (histogram->seen * percent + 99) / 100, below = 0;
-	if (histogram->seen == 0)
-		return -1;
-	for (size_t i = 0; i < HISTOGRAM_CLASSES; i++) {
-		below += histogram->classes[i];
-		if (below >= rank)
-			return middle_of(i) < histogram->longest ? middle_of(i) : histogram->longest;
-	}
-	return histogram->longest;
+	return histogram_quantile_of(&histogram, 1, percent);
 }

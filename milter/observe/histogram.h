@@ -1,6 +1,6 @@
 /*
  * How long something took, kept in bounded memory: 128 classes for each power of two, so a quantile is within half
- * a per cent of what was seen. Used by stats.
+ * a per cent of what was seen. Used by stats and latency.
  */
 #ifndef OBSERVE_HISTOGRAM_H
 #define OBSERVE_HISTOGRAM_H
@@ -19,5 +19,7 @@ struct histogram { /* begins as zeros */
 void histogram_add(struct histogram *histogram, usec_t value);
 /* The value that `percent` in a hundred do not exceed; -1 if none was seen. */
 usec_t histogram_quantile(const struct histogram *histogram, unsigned percent);
+/* The same of several, as if they were one. */
+usec_t histogram_quantile_of(const struct histogram *const *histograms, size_t count, unsigned percent);
 
 #endif

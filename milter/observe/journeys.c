@@ -1,35 +1,319 @@
 /*
- * To be written.
+ * The journeys of messages by queue id. Called through base/publish.h, by stall's tick, and by ctl. What the door noted of
+ * a message waits here for its outcome; each outcome is kept with it. Bounded: the oldest goes first, and is counted.
  */
 #include <config.h>
 
 #include "observe/journeys.h"
 
-void journeys_start(void)
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/journey.h"
+#include "base/mem.h"
+#include "base/publish.h"
+#include "observe/door.h"
+#include "observe/latency.h"
+#include "smtp/reply.h"
+
+#define KEPT 4096                         /* settled journeys, and as many that are not */
+#define BUCKETS 4096                      /* of the table by queue id */
+#define PASSING_KEPT (600 * USEC_PER_SEC) /* a message that has not come by then is one that stays here */
+#define QUEUED_KEPT (86400 * USEC_PER_SEC)
+#define LOOK_INTERVAL USEC_PER_SEC
+#define TEXT_MAX 256 /* octets of a verdict */
+
+/* One message at the door, on one of the lists by what is known of it, or one outcome, in the ring. All are in a bucket. */
+struct entry {
+	struct list node, bucket;
+	struct door_note note; /* queue_id alone is sure: ended -1 if the door saw nothing */
+	usec_t arrived;        /* clock_now() at MAIL over LMTP; -1: not yet */
+
+	/* settled only */
+	char *relay, *host, *text;
+	struct journey journey;
+	int64_t at;
+	enum status status;
+	enum cause held_by;
+	bool ambiguous;
+	unsigned recipients, connection, use;
+};
+
+static struct list buckets[BUCKETS];
+static struct entry *settled[KEPT]; /* a ring: to count a list of thousands for each message would cost too much */
+static size_t settled_next;
+static struct list queued = {&queued, &queued};    /* known to come to us, not yet seen; oldest first */
+static struct list passing = {&passing, &passing}; /* perhaps local, or under way here; oldest first */
+static usec_t looked;                              /* clock_now() when the old ones were taken away last */
+static struct journey_counts counts;
+
+/* ---- the table ---- */
+
+static struct list *bucket_of(const char *queue_id)
 {
+	uint32_t hash = 2166136261u; /* FNV-1a */
+	for (const char *c = queue_id; *c != '\0'; c++)
+		hash = (hash ^ (unsigned char)*c) * 16777619u;
+	return &buckets[hash % BUCKETS];
 }
 
-void journeys_stop(void)
+static void entry_free(struct entry *entry)
 {
+	list_remove(&entry->node);
+	list_remove(&entry->bucket);
+	free(entry->relay);
+	free(entry->host);
+	free(entry->text);
+	free(entry);
+}
+
+static struct entry *first_of(const struct list *list)
+{
+	return list_empty(list) ? NULL : LIST_ENTRY_OF(list->next, struct entry, node);
+}
+
+/* Newest first in its bucket. */
+static struct entry *entry_create(struct list *list, const char *queue_id)
+{
+	struct entry *entry = mem_alloc(sizeof *entry);
+	strncpy(entry->note.queue_id, queue_id, sizeof entry->note.queue_id - 1);
+	entry->note.client = entry->note.mta = entry->note.ended = entry->arrived = -1;
+	list_init(&entry->node);
+	list_init(&entry->bucket);
+	if (list != NULL)
+		list_append(list, &entry->node);
+	list_prepend(bucket_of(queue_id), &entry->bucket);
+	return entry;
+}
+
+static struct entry *find(const char *queue_id)
+{
+	LIST_EACH (node, next, bucket_of(queue_id)) {
+		struct entry *entry = LIST_ENTRY_OF(node, struct entry, bucket);
+		if (strcmp(entry->note.queue_id, queue_id) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+static bool is_settled(const struct entry *entry)
+{
+	return entry->relay != NULL;
+}
+
+/* ---- what the door noted ---- */
+
+static void take_note(const struct door_note *note, void *unused)
+{
+	(void)unused;
+	struct entry *entry = entry_create(note->outbound ? &queued : &passing, note->queue_id);
+	entry->note = *note;
+	latency_note("-", STAGE_CLIENT, note->client);
+	latency_note("-", STAGE_MTA, note->mta);
+}
+
+/* Those that have waited here for too long, or are too many. One that has come to us is settled soon. */
+static void expire(struct list *list, usec_t kept)
+{
+	size_t count = list_count(list);
+	struct entry *entry;
+	for (; (entry = first_of(list)) != NULL; count--) {
+		bool old = clock_now() - entry->note.ended > kept;
+		if (!old && count <= KEPT)
+			return;
+		if (entry->arrived < 0)
+			*(old ? &counts.expired : &counts.lost) += 1;
+		entry_free(entry);
+	}
 }
 
 void journeys_catch_up(void)
 {
+	counts.lost += door_take_notes(take_note, NULL);
+	if (clock_now() - looked < LOOK_INTERVAL)
+		return;
+	looked = clock_now();
+	expire(&passing, PASSING_KEPT);
+	expire(&queued, QUEUED_KEPT);
+}
+
+/* The newest entry of a message, the door asked if need be. */
+static struct entry *look_up(const char *queue_id)
+{
+	struct entry *entry = find(queue_id);
+	if (entry == NULL || is_settled(entry)) {
+		journeys_catch_up();
+		entry = find(queue_id);
+	}
+	return entry;
+}
+
+/* ---- what happens here ---- */
+
+static void on_arrived(const struct message *message)
+{
+	struct entry *entry = *message->queue_id != '\0' ? look_up(message->queue_id) : NULL;
+	if (entry == NULL || is_settled(entry) || entry->arrived >= 0)
+		return;
+	entry->arrived = message->arrived;
+	list_remove(&entry->node);
+	list_append(&passing, &entry->node);
+	if (entry->note.ended >= 0)
+		latency_note("-", STAGE_QUEUE, message->arrived - entry->note.ended);
+}
+
+static bool saw_all(const struct journey *journey)
+{
+	static const enum stage always[] = {STAGE_CLIENT, STAGE_MTA,  STAGE_QUEUE, STAGE_INGEST, STAGE_POOL,
+					    STAGE_MAIL,   STAGE_RCPT, STAGE_DATA,  STAGE_BODY,   STAGE_REPLY};
+	for (size_t i = 0; i < sizeof always / sizeof always[0]; i++)
+		if (journey->spent[always[i]] < 0 && always[i] != STAGE_DATA) /* there is none with BDAT */
+			return false;
+	return true;
+}
+
+/* The stages before ours, from what the door noted; of a message that is tried again all of its time in the queue. */
+static void add_door(struct entry *entry, const struct entry *before, const struct message *message)
+{
+	usec_t in_queue = message->queue_time;
+	if (before != NULL && before->note.ended >= 0) {
+		entry->note = before->note;
+		in_queue = message->arrived - before->note.ended;
+		journey_add(&entry->journey, STAGE_CLIENT, before->note.client);
+		journey_add(&entry->journey, STAGE_MTA, before->note.mta);
+	}
+	journey_add(&entry->journey, STAGE_QUEUE, in_queue);
+}
+
+static void on_outcome(const struct event *event)
+{
+	const struct message *message = event->message;
+	char text[TEXT_MAX];
+	if (message == NULL || event->journey == NULL || *message->queue_id == '\0')
+		return;
+	struct entry *before = look_up(message->queue_id); /* it may be in the ring: not freed before it is read */
+	struct entry *entry = entry_create(NULL, message->queue_id);
+	entry->journey = *event->journey;
+	add_door(entry, before, message);
+	entry->arrived = message->arrived;
+	entry->relay = mem_strdup(event->relay);
+	entry->host = mem_strdup(event->host);
+	entry->text = mem_strdup(reply_line(event->reply, text, sizeof text));
+	entry->at = clock_wall();
+	entry->status = event->status;
+	entry->held_by = event->held_by;
+	entry->ambiguous = event->ambiguous;
+	entry->recipients = event->recipients;
+	entry->connection = event->connection;
+	entry->use = event->use;
+	*(saw_all(&entry->journey) ? &counts.seen : &counts.partial) += 1;
+	if (before != NULL && !is_settled(before))
+		entry_free(before);
+	if (settled[settled_next] != NULL)
+		entry_free(settled[settled_next]);
+	settled[settled_next] = entry;
+	settled_next = (settled_next + 1) % KEPT;
+}
+
+static void on_event(const struct event *event)
+{
+	if (event->kind == EVENT_ARRIVED)
+		on_arrived(event->message);
+	else if (event->kind == EVENT_OUTCOME)
+		on_outcome(event);
+}
+
+/* ---- asked ---- */
+
+/* The wall clock now, less what has passed since. */
+static int64_t wall_of(usec_t then)
+{
+	return clock_wall() - (clock_now() - then);
+}
+
+static void view_entry(const struct entry *entry, struct journey_view *view)
+{
+	*view = (struct journey_view){
+		.queue_id = entry->note.queue_id,
+		.relay = is_settled(entry) ? entry->relay : "-",
+		.host = is_settled(entry) ? entry->host : "-",
+		.settled = is_settled(entry),
+		.held_by = CAUSE_COUNT,
+	};
+	if (is_settled(entry)) {
+		view->journey = entry->journey;
+		view->at = entry->at;
+		view->status = entry->status;
+		view->ambiguous = entry->ambiguous;
+		view->recipients = entry->recipients;
+		view->connection = entry->connection;
+		view->use = entry->use;
+		view->held_by = entry->held_by;
+		view->text = entry->text;
+	} else {
+		journey_init(&view->journey);
+		journey_add(&view->journey, STAGE_CLIENT, entry->note.client);
+		journey_add(&view->journey, STAGE_MTA, entry->note.mta);
+		journey_enter(&view->journey, STAGE_QUEUE, entry->note.ended);
+		journey_enter(&view->journey, STAGE_COUNT, clock_now());
+		view->at = wall_of(entry->note.ended);
+	}
+	view->total = journey_total(&view->journey);
 }
 
 bool journeys_find(const char *queue_id, void (*fn)(const struct journey_view *view, void *arg), void *arg)
 {
-	(void)queue_id, (void)fn, (void)arg;
-	return false;
+	bool found = false;
+	journeys_catch_up();
+	LIST_EACH (node, next, bucket_of(queue_id)) {
+		const struct entry *entry = LIST_ENTRY_OF(node, struct entry, bucket);
+		/* What has arrived and is not settled is told by the relay room. */
+		if (strcmp(entry->note.queue_id, queue_id) != 0 || (!is_settled(entry) && entry->arrived >= 0))
+			continue;
+		struct journey_view view;
+		view_entry(entry, &view);
+		fn(&view, arg);
+		found = true;
+	}
+	return found;
 }
 
 bool journeys_queued(unsigned *count, usec_t *since, const char **queue_id)
 {
-	(void)count, (void)since, (void)queue_id;
-	return false;
+	const struct entry *oldest = first_of(&queued);
+	if (oldest == NULL)
+		return false;
+	*count = (unsigned)list_count(&queued);
+	*since = oldest->note.ended;
+	*queue_id = oldest->note.queue_id;
+	return true;
 }
 
 struct journey_counts journeys_counts(void)
 {
-	return (struct journey_counts){0};
+	return counts;
+}
+
+/* ---- for main ---- */
+
+void journeys_start(void)
+{
+	for (size_t i = 0; i < BUCKETS; i++)
+		list_init(&buckets[i]);
+	counts = (struct journey_counts){0};
+	looked = clock_now();
+	publish_subscribe(on_event);
+}
+
+void journeys_stop(void)
+{
+	struct list *lists[] = {&queued, &passing};
+	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+		while (!list_empty(lists[i]))
+			entry_free(first_of(lists[i]));
+	for (size_t i = 0; i < KEPT; i++) {
+		if (settled[i] != NULL)
+			entry_free(settled[i]);
+		settled[i] = NULL;
+	}
 }

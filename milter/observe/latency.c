@@ -1,32 +1,252 @@
 /*
- * To be written.
+ * How long each stage takes at each relay. Called through base/publish.h, by journeys for the stages at the MTA, read by
+ * stall, ctl and metrics. Three memories: counts since the start, percentiles of the last while, and what is usual, which
+ * what was unusual never enters: a relay that has become slow is not taken for one that always was.
  */
 #include <config.h>
 
 #include "observe/latency.h"
 
-const usec_t latency_bounds[LATENCY_BUCKETS];
+#include <stdlib.h>
+#include <string.h>
 
-void latency_start(void)
+#include "base/mem.h"
+#include "base/publish.h"
+#include "histogram.h"
+
+#define WINDOW (600 * USEC_PER_SEC) /* percentiles are of this while and of the part of the next that has passed */
+#define USUAL_KEPT 256              /* so many are what is usual */
+#define USUAL_LEAST 20              /* with fewer nothing is unusual yet */
+
+const usec_t latency_bounds[LATENCY_BUCKETS] = {
+	1000,    2500,    5000,    10000,    25000,    50000,    100000,    250000,    500000,
+	1000000, 2500000, 5000000, 10000000, 30000000, 60000000, 120000000, 300000000, 600000000,
+};
+
+/* The last times that were not unusual; forgotten when none has come for a while. */
+struct usual {
+	usec_t last[USUAL_KEPT];
+	size_t count, next;
+	usec_t newest; /* clock_now() */
+	usec_t p99;    /* of those above; -1: to be computed */
+};
+
+struct times {
+	struct histogram *recent, *before; /* of this while and the one before; NULL: nothing seen in it */
+	struct usual usual;
+	unsigned long seen;
+	usec_t sum;
+	unsigned long buckets[LATENCY_BUCKETS];
+};
+
+/* On `relays`; kept until the end, as in stats. */
+struct relay_times {
+	struct list node;
+	char *name;
+	struct times *stages[STAGE_COUNT]; /* NULL: never seen */
+};
+
+static struct list relays = {&relays, &relays};
+static usec_t window_begin;
+
+/* ---- what is usual ---- */
+
+static int descending(const void *a, const void *b)
 {
+	usec_t one, other;
+	memcpy(&one, a, sizeof one);
+	memcpy(&other, b, sizeof other);
+	return (one < other) - (one > other);
 }
 
-void latency_stop(void)
+static usec_t usual_p99(struct usual *usual)
 {
+	usec_t sorted[USUAL_KEPT];
+	if (usual->p99 < 0) {
+		memcpy(sorted, usual->last, usual->count * sizeof sorted[0]);
+		qsort(sorted, usual->count, sizeof sorted[0], descending);
+		usual->p99 = sorted[usual->count / 100];
+	}
+	return usual->p99;
+}
+
+static void usual_note(struct usual *usual, usec_t spent)
+{
+	usec_t now = clock_now();
+	if (now - usual->newest > WINDOW)
+		usual->count = usual->next = 0;
+	if (usual->count >= USUAL_LEAST && spent > LATENCY_UNUSUAL_FLOOR && spent > LATENCY_UNUSUAL * usual_p99(usual))
+		return;
+	usual->last[usual->next] = spent;
+	usual->next = (usual->next + 1) % USUAL_KEPT;
+	usual->count += usual->count < USUAL_KEPT;
+	usual->newest = now;
+	usual->p99 = -1;
+}
+
+/* ---- counting ---- */
+
+static struct relay_times *relay_of(const char *name)
+{
+	LIST_EACH (node, next, &relays) {
+		struct relay_times *relay = LIST_ENTRY_OF(node, struct relay_times, node);
+		if (strcmp(relay->name, name) == 0)
+			return relay;
+	}
+	return NULL;
+}
+
+static struct relay_times *relay_get(const char *name)
+{
+	struct relay_times *relay = relay_of(name);
+	if (relay != NULL)
+		return relay;
+	relay = mem_alloc(sizeof *relay);
+	relay->name = mem_strdup(name);
+	list_append(&relays, &relay->node);
+	return relay;
+}
+
+/* Another while has begun: the one before last is forgotten. */
+static void turn_window(void)
+{
+	usec_t passed = clock_now() - window_begin;
+	if (passed < WINDOW)
+		return;
+	LIST_EACH (node, next, &relays) {
+		struct relay_times *relay = LIST_ENTRY_OF(node, struct relay_times, node);
+		for (size_t i = 0; i < STAGE_COUNT; i++) {
+			struct times *times = relay->stages[i];
+			if (times == NULL)
+				continue;
+			free(times->before);
+			times->before = times->recent;
+			times->recent = NULL;
+			if (passed >= 2 * WINDOW) {
+				free(times->before);
+				times->before = NULL;
+			}
+		}
+	}
+	window_begin = clock_now();
+}
+
+static void times_note(struct times *times, usec_t spent)
+{
+	size_t bucket = 0;
+	while (bucket < LATENCY_BUCKETS && spent > latency_bounds[bucket])
+		bucket++;
+	if (bucket < LATENCY_BUCKETS)
+		times->buckets[bucket]++;
+	times->seen++;
+	times->sum += spent;
+	if (times->recent == NULL)
+		times->recent = mem_alloc(sizeof *times->recent);
+	histogram_add(times->recent, spent);
+	usual_note(&times->usual, spent);
 }
 
 void latency_note(const char *relay, enum stage stage, usec_t spent)
 {
-	(void)relay, (void)stage, (void)spent;
+	if (spent < 0)
+		return;
+	turn_window();
+	struct relay_times *of = relay_get(relay);
+	if (of->stages[stage] == NULL) {
+		of->stages[stage] = mem_alloc(sizeof *of->stages[stage]);
+		of->stages[stage]->usual.p99 = -1;
+	}
+	times_note(of->stages[stage], spent);
 }
+
+/* The set-up of a connection counts once, with the connection, and not again with each message that waited for it. */
+static void on_event(const struct event *event)
+{
+	static const enum stage own[] = {STAGE_POOL, STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_BODY, STAGE_REPLY};
+	if (event->journey == NULL)
+		return;
+	const usec_t *spent = event->journey->spent;
+	if (event->kind == EVENT_CONNECTION_OPENED) {
+		for (enum stage stage = STAGE_DNS; stage <= STAGE_AUTH; stage++)
+			latency_note(event->relay, stage, spent[stage]);
+	} else if (event->kind == EVENT_OUTCOME) {
+		latency_note("-", STAGE_INGEST, spent[STAGE_INGEST]);
+		for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+			latency_note(event->relay, own[i], spent[own[i]]);
+	}
+}
+
+/* ---- asked ---- */
 
 usec_t latency_p99(const char *relay, enum stage stage, unsigned long least)
 {
-	(void)relay, (void)stage, (void)least;
-	return -1;
+	struct relay_times *of = relay_of(relay);
+	struct times *times = of == NULL ? NULL : of->stages[stage];
+	if (times == NULL || times->usual.count < least || times->usual.count == 0 ||
+	    clock_now() - times->usual.newest > WINDOW)
+		return -1;
+	return usual_p99(&times->usual);
+}
+
+static void view_times(const char *relay, enum stage stage, const struct times *times, struct latency_view *view)
+{
+	static const struct histogram none;
+	const struct histogram *both[] = {times->recent != NULL ? times->recent : &none,
+					  times->before != NULL ? times->before : &none};
+	*view = (struct latency_view){
+		.relay = relay,
+		.stage = stage,
+		.recent = both[0]->seen + both[1]->seen,
+		.p50 = histogram_quantile_of(both, 2, 50),
+		.p95 = histogram_quantile_of(both, 2, 95),
+		.p99 = histogram_quantile_of(both, 2, 99),
+		.longest = histogram_quantile_of(both, 2, 100),
+		.seen = times->seen,
+		.sum = times->sum,
+	};
+	memcpy(view->buckets, times->buckets, sizeof view->buckets);
 }
 
 void latency_each(void (*fn)(const struct latency_view *view, void *arg), void *arg)
 {
-	(void)fn, (void)arg;
+	turn_window();
+	LIST_EACH (node, next, &relays) {
+		const struct relay_times *relay = LIST_ENTRY_OF(node, struct relay_times, node);
+		for (enum stage stage = 0; stage < STAGE_COUNT; stage++) {
+			struct latency_view view;
+			if (relay->stages[stage] == NULL)
+				continue;
+			view_times(relay->name, stage, relay->stages[stage], &view);
+			fn(&view, arg);
+		}
+	}
+}
+
+/* ---- for main ---- */
+
+void latency_start(void)
+{
+	window_begin = clock_now();
+	publish_subscribe(on_event);
+}
+
+static void times_free(struct times *times)
+{
+	if (times == NULL)
+		return;
+	free(times->recent);
+	free(times->before);
+	free(times);
+}
+
+void latency_stop(void)
+{
+	LIST_EACH (node, next, &relays) {
+		struct relay_times *relay = LIST_ENTRY_OF(node, struct relay_times, node);
+		for (size_t i = 0; i < STAGE_COUNT; i++)
+			times_free(relay->stages[i]);
+		list_remove(&relay->node);
+		free(relay->name);
+		free(relay);
+	}
 }

@@ -198,6 +198,8 @@ static void write_event(const struct event *event)
 	case EVENT_CONNECTION_FAILED:
 		note_failure(event);
 		break;
+	case EVENT_ARRIVED: /* its outcome says all */
+		break;
 	case EVENT_REPLAYED:
 		write_connection(event, "replayed", "");
 		break;

@@ -1,37 +1,314 @@
 /*
- * To be written.
+ * Stalls. A tick four times a second asks the rooms what they wait for, puts what is over its limit and has one cause
+ * together, and leaves out what only follows from another stall. Called by the clock and through base/publish.h; read by
+ * ctl and metrics. It changes nothing in the rooms.
  */
 #include <config.h>
 
 #include "observe/stall.h"
 
-void stall_configure(struct conf *conf)
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/conf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/publish.h"
+#include "observe/door.h"
+#include "observe/journeys.h"
+#include "observe/latency.h"
+#include "stall_watch.h"
+
+#define TICK (250 * USEC_PER_MSEC)
+#define LATE USEC_PER_SEC /* a tick that comes so late was held up by ourselves, and everything with it */
+#define PAST_KEPT 256
+/* A stall has ended when nothing was over its limit for so long: what flickers is one stall. */
+#define CALM_LEAST (2 * USEC_PER_SEC)
+#define CALM_MOST (10 * USEC_PER_SEC)
+
+/* On `open` or `past`. */
+struct stall {
+	struct list node;
+	unsigned id;
+	char *relay;
+	enum stage stage;
+	enum cause cause;
+	usec_t since, seen, limit; /* clock_now() when the wait began, and when it was last over its limit */
+	unsigned waiting;          /* messages, when one looked last */
+	unsigned most;             /* … at most */
+	unsigned finished;         /* messages that it held up and that have their outcome */
+	char queue_id[64];
+};
+
+static struct list open_stalls = {&open_stalls, &open_stalls};
+static struct list past = {&past, &past}; /* newest first */
+static unsigned last_id;
+static unsigned long begun[STAGE_COUNT + 1][HOLDER_COUNT];
+static struct conf *configuration;
+static stall_waits_fn *ask_rooms;
+static stall_sessions_fn *ask_sessions;
+static struct timer tick;
+static usec_t tick_due;
+
+/* ---- limits ---- */
+
+/*
+ * Until a stage's history is known its limit is `unknown`; then it is LATENCY_UNUSUAL times what is usual, never below
+ * the floor. At the MTA much is usual that would be long at a relay: clients over slow lines, greylisting, backlogs.
+ */
+static const struct {
+	usec_t floor, unknown;
+	unsigned least; /* times from which what is usual is known */
+} learned[STAGE_COUNT + 1] = {
+	[STAGE_CLIENT] = {20 * USEC_PER_SEC, 60 * USEC_PER_SEC, 20},
+	[STAGE_MTA] = {5 * USEC_PER_SEC, 10 * USEC_PER_SEC, 20},
+	[STAGE_QUEUE] = {20 * USEC_PER_SEC, 30 * USEC_PER_SEC, 20},
+	[STAGE_INGEST] = {5 * USEC_PER_SEC, 10 * USEC_PER_SEC, 20},
+	[STAGE_POOL] = {5 * USEC_PER_SEC, 5 * USEC_PER_SEC, 20},
+	[STAGE_DNS] = {USEC_PER_SEC, 3 * USEC_PER_SEC, 5},
+	[STAGE_CONNECT] = {USEC_PER_SEC, 3 * USEC_PER_SEC, 5},
+	[STAGE_BANNER] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 5},
+	[STAGE_EHLO] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 5},
+	[STAGE_TLS] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 5},
+	[STAGE_AUTH] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 5},
+	[STAGE_MAIL] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 20},
+	[STAGE_RCPT] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 20},
+	[STAGE_DATA] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 20},
+	[STAGE_BODY] = {2 * USEC_PER_SEC, 5 * USEC_PER_SEC, 20},
+	[STAGE_REPLY] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 20},
+	[STAGE_COUNT] = {USEC_PER_SEC, USEC_PER_SEC, 1},
+};
+
+usec_t stall_limit(const char *relay, enum stage stage)
 {
-	(void)conf;
+	if (stage == STAGE_COUNT)
+		return learned[stage].unknown;
+	usec_t configured = configuration != NULL ? conf_stall_limit(configuration, relay, stage) : 0;
+	if (configured > 0)
+		return configured;
+	usec_t usual = latency_p99(relay, stage, learned[stage].least);
+	if (usual < 0)
+		return learned[stage].unknown;
+	return LATENCY_UNUSUAL * usual > learned[stage].floor ? LATENCY_UNUSUAL * usual : learned[stage].floor;
 }
 
-void stall_start(stall_waits_fn *waits)
+/* ---- a stall's life ---- */
+
+static double in_seconds(usec_t time)
 {
-	(void)waits;
+	return (double)time / (double)USEC_PER_SEC;
 }
 
-void stall_stop(void)
+static void begin(const struct overdue *overdue)
 {
+	enum holder holder = cause_holders[overdue->cause];
+	struct stall *stall = mem_alloc(sizeof *stall);
+	stall->id = ++last_id;
+	stall->relay = mem_strdup(overdue->relay);
+	stall->stage = overdue->stage;
+	stall->cause = overdue->cause;
+	stall->since = overdue->since;
+	stall->limit = overdue->limit;
+	memcpy(stall->queue_id, overdue->queue_id, sizeof stall->queue_id);
+	list_prepend(&open_stalls, &stall->node);
+	begun[stall->stage][holder]++;
+	log_warning("stall: event=begin, id=%u, relay=%s, stage=%s, holder=%s, age=%.1f, limit=%.1f, waiting=%u, "
+		    "cause=%s",
+		    stall->id, stall->relay, stage_names[stall->stage], holder_names[holder],
+		    in_seconds(clock_now() - stall->since), in_seconds(stall->limit), overdue->messages,
+		    cause_names[stall->cause]);
+}
+
+static void stall_free(struct stall *stall)
+{
+	list_remove(&stall->node);
+	free(stall->relay);
+	free(stall);
+}
+
+/* How many messages, in all: as many as were seen to wait at once, at least. */
+static unsigned held_up(const struct stall *stall)
+{
+	unsigned known = stall->finished + stall->waiting;
+	return known > stall->most ? known : stall->most;
+}
+
+static void end(struct stall *stall)
+{
+	stall->waiting = 0;
+	log_notice("stall: event=end, id=%u, relay=%s, stage=%s, holder=%s, age=%.1f, messages=%u, cause=%s", stall->id,
+		   stall->relay, stage_names[stall->stage], holder_names[cause_holders[stall->cause]],
+		   in_seconds(stall->seen - stall->since), held_up(stall), cause_names[stall->cause]);
+	list_remove(&stall->node);
+	list_prepend(&past, &stall->node);
+	if (list_count(&past) > PAST_KEPT)
+		stall_free(LIST_ENTRY_OF(past.prev, struct stall, node));
+}
+
+static struct stall *find(const struct overdue *overdue)
+{
+	LIST_EACH (node, next, &open_stalls) {
+		struct stall *stall = LIST_ENTRY_OF(node, struct stall, node);
+		if (stall->stage == overdue->stage && stall->cause == overdue->cause &&
+		    strcmp(stall->relay, overdue->relay) == 0)
+			return stall;
+	}
+	return NULL;
+}
+
+static void meet(const struct overdue *overdue)
+{
+	if (find(overdue) == NULL)
+		begin(overdue);
+	struct stall *stall = find(overdue);
+	stall->seen = clock_now();
+	stall->waiting = overdue->messages;
+	if (stall->most < stall->waiting)
+		stall->most = stall->waiting;
+}
+
+static usec_t calm_of(const struct stall *stall)
+{
+	return stall->limit < CALM_LEAST ? CALM_LEAST : stall->limit > CALM_MOST ? CALM_MOST : stall->limit;
+}
+
+static void end_what_is_over(void)
+{
+	LIST_EACH (node, next, &open_stalls) {
+		struct stall *stall = LIST_ENTRY_OF(node, struct stall, node);
+		if (clock_now() - stall->seen >= calm_of(stall))
+			end(stall);
+	}
+}
+
+/* ---- the tick ---- */
+
+bool stall_open_at(const char *relay)
+{
+	LIST_EACH (node, next, &open_stalls) {
+		const struct stall *stall = LIST_ENTRY_OF(node, struct stall, node);
+		if (stall->stage >= STAGE_DNS && stall->stage < STAGE_COUNT &&
+		    (relay == NULL || strcmp(stall->relay, relay) == 0))
+			return true;
+	}
+	return false;
+}
+
+static void on_wait(const struct wait *wait, void *arg)
+{
+	watch_note(arg, wait, stall_limit(wait->relay, wait->stage));
+}
+
+/* Whatever lasts seems longer by what we were late: only that is told. */
+static void note_own_delay(struct watch *watch, usec_t due)
+{
+	const struct wait wait = {
+		.relay = "-", .stage = STAGE_COUNT, .cause = CAUSE_LOOP, .since = due, .queue_id = ""};
+	watch_note(watch, &wait, LATE);
+}
+
+static void on_tick(void *unused)
+{
+	(void)unused;
+	usec_t due = tick_due;
+	struct watch watch;
+	watch_begin(&watch);
+	journeys_catch_up();
+	if (clock_now() - due >= LATE) {
+		note_own_delay(&watch, due);
+	} else {
+		if (ask_rooms != NULL)
+			ask_rooms(on_wait, &watch);
+		door_each_wait(on_wait, &watch);
+		watch_queue(&watch, stall_limit("-", STAGE_QUEUE), ask_sessions != NULL ? ask_sessions() : 0);
+		watch_progress(&watch);
+	}
+	watch_leave_out_consequences(&watch);
+	for (size_t i = 0; i < watch.count; i++)
+		meet(&watch.overdue[i]);
+	end_what_is_over();
+	tick_due = clock_now() + TICK;
+	timer_arm(&tick, TICK);
+}
+
+/* Who was held up and has its outcome is counted, besides those who wait when one looks. */
+static void on_event(const struct event *event)
+{
+	watch_heed(event);
+	if (event->kind != EVENT_OUTCOME || event->journey == NULL)
+		return;
+	LIST_EACH (node, next, &open_stalls) {
+		struct stall *stall = LIST_ENTRY_OF(node, struct stall, node);
+		bool here = strcmp(stall->relay, event->relay) == 0 && stall->stage < STAGE_COUNT;
+		if (here && event->journey->spent[stall->stage] >= stall->limit)
+			stall->finished++;
+	}
+}
+
+/* ---- asked ---- */
+
+static void view_stall(const struct stall *stall, bool open, void (*fn)(const struct stall_view *, void *), void *arg)
+{
+	const struct stall_view view = {
+		.id = stall->id,
+		.relay = stall->relay,
+		.stage = stall->stage,
+		.cause = stall->cause,
+		.open = open,
+		.began = clock_wall() - (clock_now() - stall->since),
+		.age = stall->seen - stall->since,
+		.limit = stall->limit,
+		.waiting = stall->waiting,
+		.messages = held_up(stall),
+		.queue_id = stall->queue_id,
+	};
+	fn(&view, arg);
 }
 
 void stall_each(void (*fn)(const struct stall_view *view, void *arg), void *arg)
 {
-	(void)fn, (void)arg;
+	LIST_EACH (node, next, &open_stalls)
+		view_stall(LIST_ENTRY_OF(node, struct stall, node), true, fn, arg);
+	LIST_EACH (ended, next_ended, &past)
+		view_stall(LIST_ENTRY_OF(ended, struct stall, node), false, fn, arg);
 }
 
 unsigned long stall_count(enum stage stage, enum holder holder)
 {
-	(void)stage, (void)holder;
-	return 0;
+	return begun[stage][holder];
 }
 
-usec_t stall_limit(const char *relay, enum stage stage)
+/* ---- for main ---- */
+
+void stall_configure(struct conf *conf)
 {
-	(void)relay, (void)stage;
-	return -1;
+	struct conf *old = configuration;
+	configuration = conf != NULL ? conf_ref(conf) : NULL;
+	if (old != NULL)
+		conf_unref(&old);
+}
+
+void stall_start(stall_waits_fn *waits, stall_sessions_fn *sessions)
+{
+	ask_rooms = waits;
+	ask_sessions = sessions;
+	publish_subscribe(on_event);
+	timer_init(&tick, "stalls", on_tick, NULL);
+	tick_due = clock_now() + TICK;
+	timer_arm(&tick, TICK);
+}
+
+void stall_stop(void)
+{
+	timer_cancel(&tick);
+	ask_rooms = NULL;
+	ask_sessions = NULL;
+	while (!list_empty(&open_stalls))
+		end(LIST_ENTRY_OF(open_stalls.next, struct stall, node));
+	while (!list_empty(&past))
+		stall_free(LIST_ENTRY_OF(past.next, struct stall, node));
+	watch_forget();
+	memset(begun, 0, sizeof begun);
+	last_id = 0;
+	stall_configure(NULL);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/conf.h"
 #include "base/journey.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -26,7 +27,8 @@
 /* Real milliseconds after which a body that is on its way has come. */
 #define KERNEL_TURNS 2000
 
-const char *const event_names[EVENT_KINDS] = {"outcome", "opened", "closed", "failed", "replayed", "down", "up"};
+const char *const event_names[EVENT_KINDS] = {"outcome", "opened",   "closed", "failed",
+					      "arrived", "replayed", "down",   "up"};
 
 static struct world *the_world; /* for callbacks that carry no argument */
 

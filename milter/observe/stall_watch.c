@@ -1,0 +1,244 @@
+/*
+ * What is over its limit at one look (stall_watch.h). Called by stall.c: pure but for what it remembers of the last
+ * looks: when each relay last brought something to its end, when mail last came, and whether we had room for more.
+ */
+#include <config.h>
+
+#include "stall_watch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "observe/journeys.h"
+#include "observe/stall.h"
+
+#define RELAYS_MAX 64
+#define NO_PROGRESS (15 * USEC_PER_SEC) /* at least, without an outcome while mail is under way */
+
+/* Whether a relay gets on. */
+static struct progress {
+	char relay[80];
+	unsigned under_way; /* at this look */
+	unsigned waiting;   /* … of those in the pool */
+	usec_t busy_since;  /* clock_now() since which something is under way all the time; -1: nothing is */
+	usec_t outcome;     /* … at its last outcome */
+	enum stage stage;   /* of what lasts longest at this look */
+	usec_t longest;
+} relays[RELAYS_MAX];
+static size_t relay_count;
+
+static usec_t arrived = -1;       /* clock_now() when a message last came over LMTP */
+static usec_t crowded_since = -1; /* since then the MTA's processes are all at work, and nothing waits here */
+
+/* ---- one look ---- */
+
+static struct progress *progress_of(const char *relay)
+{
+	for (size_t i = 0; i < relay_count; i++)
+		if (strcmp(relays[i].relay, relay) == 0)
+			return &relays[i];
+	if (relay_count == RELAYS_MAX || strcmp(relay, "-") == 0)
+		return NULL;
+	struct progress *progress = &relays[relay_count++];
+	*progress = (struct progress){.busy_since = -1, .outcome = -1};
+	snprintf(progress->relay, sizeof progress->relay, "%s", relay);
+	return progress;
+}
+
+void watch_begin(struct watch *watch)
+{
+	memset(watch, 0, sizeof *watch);
+	for (size_t i = 0; i < relay_count; i++) {
+		relays[i].under_way = relays[i].waiting = 0;
+		relays[i].longest = -1;
+	}
+}
+
+static void add(struct watch *watch, const struct wait *wait, usec_t limit)
+{
+	struct overdue *overdue = NULL;
+	for (size_t i = 0; i < watch->count && overdue == NULL; i++)
+		if (watch->overdue[i].stage == wait->stage && watch->overdue[i].cause == wait->cause &&
+		    strcmp(watch->overdue[i].relay, wait->relay) == 0)
+			overdue = &watch->overdue[i];
+	if (overdue == NULL) {
+		if (watch->count == OVERDUE_MAX)
+			return;
+		overdue = &watch->overdue[watch->count++];
+		overdue->stage = wait->stage;
+		overdue->cause = wait->cause;
+		overdue->since = wait->since;
+		overdue->limit = limit;
+		snprintf(overdue->relay, sizeof overdue->relay, "%s", wait->relay);
+		snprintf(overdue->queue_id, sizeof overdue->queue_id, "%s", wait->queue_id);
+	}
+	overdue->messages += wait->messages;
+	if (wait->since < overdue->since)
+		overdue->since = wait->since;
+}
+
+static void note_progress(const struct wait *wait)
+{
+	struct progress *progress = progress_of(wait->relay);
+	usec_t age = clock_now() - wait->since;
+	if (progress == NULL)
+		return;
+	progress->under_way += wait->messages;
+	if (wait->stage == STAGE_POOL)
+		progress->waiting += wait->messages;
+	if (age > progress->longest) {
+		progress->longest = age;
+		progress->stage = wait->stage;
+	}
+}
+
+void watch_note(struct watch *watch, const struct wait *wait, usec_t limit)
+{
+	if (wait->stage == STAGE_INGEST)
+		watch->ingest += wait->messages;
+	if (wait->stage == STAGE_POOL)
+		watch->waiting += wait->messages;
+	if (wait->stage >= STAGE_INGEST && wait->stage < STAGE_COUNT)
+		watch->under_way += wait->messages;
+	note_progress(wait);
+	if (clock_now() - wait->since >= limit)
+		add(watch, wait, limit);
+}
+
+/* ---- the MTA's queue ---- */
+
+/* Every session that the MTA has is at work, and nothing waits for a connection: it could bring more. */
+static void note_crowd(const struct watch *watch, unsigned sessions)
+{
+	bool crowded = sessions > 0 && watch->waiting == 0 && watch->under_way >= sessions;
+	if (!crowded)
+		crowded_since = -1;
+	else if (crowded_since < 0)
+		crowded_since = clock_now();
+}
+
+void watch_queue(struct watch *watch, usec_t limit, unsigned sessions)
+{
+	struct wait wait = {.relay = "-", .stage = STAGE_QUEUE, .cause = CAUSE_MANAGER};
+	usec_t now = clock_now();
+	note_crowd(watch, sessions);
+	if (!journeys_queued(&wait.messages, &wait.since, &wait.queue_id) || now - wait.since < limit ||
+	    watch->ingest >= wait.messages)
+		return;
+	if (watch->under_way == 0 && now - arrived >= limit) {
+		add(watch, &wait, limit);
+	} else if (crowded_since >= 0 && now - crowded_since >= limit) {
+		wait.cause = CAUSE_PROCESSES;
+		add(watch, &wait, limit);
+	}
+}
+
+/* ---- progress ---- */
+
+static bool has_overdue(const struct watch *watch, const char *relay)
+{
+	for (size_t i = 0; i < watch->count; i++)
+		if (strcmp(watch->overdue[i].relay, relay) == 0)
+			return true;
+	return false;
+}
+
+/* As long as the slowest usual way takes, twice. */
+static usec_t progress_limit(const char *relay)
+{
+	usec_t limit = 2 * (stall_limit(relay, STAGE_POOL) + stall_limit(relay, STAGE_REPLY));
+	return limit > NO_PROGRESS ? limit : NO_PROGRESS;
+}
+
+void watch_progress(struct watch *watch)
+{
+	usec_t now = clock_now();
+	for (size_t i = 0; i < relay_count; i++) {
+		struct progress *relay = &relays[i];
+		if (relay->under_way == 0) {
+			relay->busy_since = -1;
+			continue;
+		}
+		if (relay->busy_since < 0)
+			relay->busy_since = now;
+		usec_t since = relay->outcome > relay->busy_since ? relay->outcome : relay->busy_since;
+		usec_t limit = progress_limit(relay->relay);
+		if (now - since < limit || has_overdue(watch, relay->relay) || stall_open_at(relay->relay))
+			continue;
+		const struct wait wait = {.relay = relay->relay,
+					  .stage = relay->stage,
+					  .cause = CAUSE_PROGRESS,
+					  .since = since,
+					  .messages = relay->under_way,
+					  .queue_id = ""};
+		add(watch, &wait, limit);
+	}
+}
+
+/* ---- what only follows ---- */
+
+static bool at_relay(enum stage stage)
+{
+	return stage >= STAGE_DNS && stage < STAGE_COUNT;
+}
+
+static struct overdue *overdue_at(struct watch *watch, const char *relay)
+{
+	for (size_t i = 0; i < watch->count; i++)
+		if (at_relay(watch->overdue[i].stage) && watch->overdue[i].cause != CAUSE_PROGRESS &&
+		    (relay == NULL || strcmp(watch->overdue[i].relay, relay) == 0))
+			return &watch->overdue[i];
+	return NULL;
+}
+
+/* A full pool behind a relay that does not answer, a queue behind a full pool, a set-up that nobody waits for. */
+static bool follows(struct watch *watch, const struct overdue *overdue)
+{
+	bool full = overdue->cause == CAUSE_CAP || overdue->cause == CAUSE_TURN || overdue->cause == CAUSE_SETUP ||
+		    overdue->cause == CAUSE_SLOT;
+	if (overdue->stage == STAGE_POOL && full)
+		return overdue_at(watch, overdue->relay) != NULL || stall_open_at(overdue->relay);
+	if (overdue->stage == STAGE_QUEUE)
+		return overdue_at(watch, NULL) != NULL || stall_open_at(NULL) || watch->waiting > 0;
+	if (overdue->stage >= STAGE_DNS && overdue->stage <= STAGE_AUTH) {
+		const struct progress *progress = progress_of(overdue->relay);
+		return progress == NULL || progress->waiting == 0;
+	}
+	return false;
+}
+
+void watch_leave_out_consequences(struct watch *watch)
+{
+	bool leave[OVERDUE_MAX];
+	size_t kept = 0;
+	for (size_t i = 0; i < watch->count; i++)
+		leave[i] = follows(watch, &watch->overdue[i]);
+	for (size_t i = 0; i < watch->count; i++) {
+		const struct progress *progress = progress_of(watch->overdue[i].relay);
+		if (!leave[i] && at_relay(watch->overdue[i].stage) && progress != NULL)
+			watch->overdue[i].messages += progress->waiting; /* they wait for the same */
+	}
+	for (size_t i = 0; i < watch->count; i++)
+		if (!leave[i])
+			watch->overdue[kept++] = watch->overdue[i];
+	watch->count = kept;
+}
+
+/* ---- between the looks ---- */
+
+void watch_heed(const struct event *event)
+{
+	if (event->kind == EVENT_ARRIVED)
+		arrived = event->at;
+	if (event->kind != EVENT_OUTCOME)
+		return;
+	struct progress *progress = progress_of(event->relay);
+	if (progress != NULL)
+		progress->outcome = event->at;
+}
+
+void watch_forget(void)
+{
+	relay_count = 0;
+	arrived = crowded_since = -1;
+}
