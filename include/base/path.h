@@ -8,7 +8,8 @@
 #include "relaypool.h"
 
 struct path {
-	bool lost;           /* octets are not acknowledged although they should be by now, or are sent again */
+	bool unacknowledged; /* octets are under way, or were lost */
+	bool lost;           /* … and should have been acknowledged by now, or are being sent again */
 	bool shut;           /* octets wait here, none is under way: the other end takes no more */
 	usec_t window_limit; /* time since the beginning in which its receive window was what held us */
 };

@@ -23,7 +23,8 @@ bool path_look(int fd, struct path *out)
 		return false;
 	usec_t silent = (usec_t)info.tcpi_last_ack_recv * USEC_PER_MSEC;
 	usec_t sent = (usec_t)info.tcpi_last_data_sent * USEC_PER_MSEC;
-	usec_t overdue = 2 * (usec_t)info.tcpi_rtt + DELAYED_ACK;
+	usec_t overdue = 2 * (usec_t)info.tcpi_min_rtt + DELAYED_ACK; /* the smoothed one may have grown by losses */
+	out->unacknowledged = info.tcpi_unacked > 0;
 	out->lost = info.tcpi_unacked > 0 && (info.tcpi_retransmits > 0 || (silent > overdue && sent > overdue));
 	out->shut = info.tcpi_unacked == 0 && info.tcpi_notsent_bytes > 0;
 	out->window_limit = (usec_t)info.tcpi_rwnd_limited;

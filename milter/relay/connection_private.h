@@ -40,6 +40,7 @@ struct connection {
 	usec_t wait_since;
 	unsigned long replies;      /* read so far: each begins another wait */
 	unsigned long wait_replies; /* … when this one began */
+	bool wait_lost;             /* the path was seen to lose what was written, and it is not acknowledged yet */
 	usec_t body_seen;           /* clock_now() when the path was looked at during this body, first; -1 */
 	uint64_t body_drained;      /* … and what had been drained then */
 	usec_t body_window;         /* … and how long the window had held us by then */

@@ -69,6 +69,7 @@ void wait_note(struct connection *c)
 		c->wait_stage = stage;
 		c->wait_replies = c->replies;
 		c->wait_since = clock_now();
+		c->wait_lost = false;
 	}
 	note_transactions(c);
 }
@@ -128,9 +129,11 @@ static enum cause cause_of(struct connection *c)
 	if (cause != CAUSE_ANSWER || c->bev == NULL || clock_now() - c->wait_since < PATH_WORTH ||
 	    !path_look(bufferevent_getfd(c->bev), &path))
 		return cause;
+	/* Between two attempts of the kernel to send it again nothing shows: what was seen counts. */
+	c->wait_lost = path.lost || (c->wait_lost && path.unacknowledged);
 	if (c->wait_stage == STAGE_BODY)
 		return window_holds(c, &path) ? CAUSE_WINDOW : CAUSE_PATH;
-	return path.lost ? CAUSE_PATH : path.shut ? CAUSE_WINDOW : CAUSE_ANSWER;
+	return c->wait_lost ? CAUSE_PATH : path.shut ? CAUSE_WINDOW : CAUSE_ANSWER;
 }
 
 /* A body that gets on is waited for only since its last octets left, unless it gets on very slowly. */

@@ -59,7 +59,7 @@ def _private_root():
     _mount("proc", "/proc", "proc")
 
 
-def _replace(path, content, work):
+def replace(path, content, work):
     """Shows `content` at `path` in the sandbox only."""
     ours = os.path.join(work, "etc", os.path.basename(path))
     with open(ours, "w", encoding="utf-8") as file:
@@ -83,9 +83,9 @@ def _furnish(work):
         os.chown(home, number, number)
         passwd += f"{user}:x:{number}:{number}::{home}:/bin/sh\n"
         group += f"{user}:x:{number}:\n"
-    _replace("/etc/passwd", passwd, work)
-    _replace("/etc/group", group, work)
-    _replace("/etc/hosts", HOSTS, work)
+    replace("/etc/passwd", passwd, work)
+    replace("/etc/group", group, work)
+    replace("/etc/hosts", HOSTS, work)
     ours = os.path.join(work, "etc", "postfix")
     shutil.copytree("/etc/postfix", ours, symlinks=True)
     with open(os.path.join(ours, "main.cf"), "w", encoding="utf-8") as file:

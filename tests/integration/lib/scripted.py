@@ -135,8 +135,8 @@ class _Connection:
 
     def reply(self, step, text=None):
         """The reply of this step, unless it is this step's turn to go wrong."""
-        texts = [text or REPLIES[step]]
         fault = self.relay.due(step, but="early")
+        texts = [text or self.relay.reply_to(step) or REPLIES[step]]
         if fault:
             self.strike(fault, texts.pop())
         elif step in self.answered:
@@ -264,6 +264,10 @@ class ScriptedRelay:
                 return None
             self.strikes += 1
         return self.fault
+
+    def reply_to(self, _step):
+        """Said instead of what is usual; None: what is usual."""
+        return None
 
     def pause(self, step):
         if step in self.delays:
