@@ -9,9 +9,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/inet_diag.h>
-#include <linux/netlink.h>
-#include <linux/sock_diag.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -382,93 +379,9 @@ bool net_peer_credentials(int fd, uid_t *uid, gid_t *gid)
 	return true;
 }
 
-/* Address and port in the places where inet_diag wants them. */
-static bool diag_address(const struct sockaddr_storage *address, __be32 out[4], __be16 *port)
-{
-	const struct sockaddr_in *in = (const struct sockaddr_in *)address;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
-	if (address->ss_family == AF_INET) {
-		memcpy(out, &in->sin_addr, sizeof in->sin_addr);
-		*port = in->sin_port;
-	} else if (address->ss_family == AF_INET6) {
-		memcpy(out, &in6->sin6_addr, sizeof in6->sin6_addr);
-		*port = in6->sin6_port;
-	} else {
-		return false;
-	}
-	return true;
-}
-
-struct diag_question {
-	struct nlmsghdr header;
-	struct inet_diag_req_v2 request;
-};
-
-/* The other end's own socket is the one whose source is our peer and whose destination is ourselves. */
-static bool diag_question(int fd, struct diag_question *question)
-{
-	struct sockaddr_storage ours, theirs;
-	socklen_t ours_length = sizeof ours, theirs_length = sizeof theirs;
-	if (getsockname(fd, (struct sockaddr *)&ours, &ours_length) != 0 ||
-	    getpeername(fd, (struct sockaddr *)&theirs, &theirs_length) != 0)
-		return false;
-	*question = (struct diag_question){
-		.header = {.nlmsg_len = sizeof *question,
-			   .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-			   .nlmsg_flags = NLM_F_REQUEST},
-		.request = {.sdiag_family = (__u8)theirs.ss_family,
-			    .sdiag_protocol = IPPROTO_TCP,
-			    .idiag_states = 1U << TCP_ESTABLISHED,
-			    .id.idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}},
-	};
-	struct inet_diag_sockid *id = &question->request.id;
-	return diag_address(&theirs, id->idiag_src, &id->idiag_sport) &&
-	       diag_address(&ours, id->idiag_dst, &id->idiag_dport);
-}
-
-/* The kernel answers an exact question within send(); so nothing is waited for. */
-static bool diag_ask(struct diag_question *question, struct inet_diag_msg *answer)
-{
-	union {
-		struct nlmsghdr header;
-		char octets[4096];
-	} reply;
-	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	if (fd < 0)
-		return false;
-	ssize_t length = -1;
-	if (sendto(fd, question, sizeof *question, 0, (struct sockaddr *)&kernel, sizeof kernel) ==
-	    (ssize_t)sizeof *question)
-		length = recv(fd, &reply, sizeof reply, MSG_DONTWAIT);
-	close(fd);
-	if (length < (ssize_t)NLMSG_LENGTH(sizeof *answer) || reply.header.nlmsg_type != SOCK_DIAG_BY_FAMILY ||
-	    reply.header.nlmsg_len < NLMSG_LENGTH(sizeof *answer))
-		return false;
-	memcpy(answer, NLMSG_DATA(&reply.header), sizeof *answer);
-	return true;
-}
-
-/*
- * With no such connection the kernel may name a listening socket instead: the state tells. A socket whose process has
- * closed it has no inode and would read as root's.
- */
-bool net_peer_tcp_user(int fd, uid_t *uid)
-{
-	struct diag_question question;
-	struct inet_diag_msg answer;
-	if (!diag_question(fd, &question) || !diag_ask(&question, &answer))
-		return false;
-	if (answer.idiag_state != TCP_ESTABLISHED || answer.idiag_inode == 0)
-		return false;
-	*uid = answer.idiag_uid;
-	return true;
-}
-
 /* ---- addresses and networks ---- */
 
-/* The octets of an address; an IPv4 one within IPv6 (RFC 4291 §2.5.5.2) counts as IPv4. AF_UNSPEC for other families. */
-static int plain_address(const struct sockaddr *address, const unsigned char **octets)
+int net_octets(const struct sockaddr *address, const unsigned char **octets)
 {
 	if (address->sa_family == AF_INET) {
 		*octets = (const unsigned char *)&((const struct sockaddr_in *)(const void *)address)->sin_addr;
@@ -485,7 +398,7 @@ static int plain_address(const struct sockaddr *address, const unsigned char **o
 const char *net_address(const struct sockaddr *address, char out[NET_NAME_SIZE])
 {
 	const unsigned char *octets;
-	int family = plain_address(address, &octets);
+	int family = net_octets(address, &octets);
 	if (family == AF_UNSPEC || !inet_ntop(family, octets, out, NET_NAME_SIZE))
 		snprintf(out, NET_NAME_SIZE, "unknown");
 	return out;
@@ -546,7 +459,7 @@ bool network_parse(const char *text, struct network *network)
 bool network_contains(const struct network *network, const struct sockaddr *address)
 {
 	const unsigned char *octets;
-	int family = plain_address(address, &octets);
+	int family = net_octets(address, &octets);
 	return family != AF_UNSPEC && family == network->family &&
 	       same_prefix(octets, network->address, network->prefix);
 }

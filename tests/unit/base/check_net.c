@@ -634,6 +634,117 @@ START_TEST(a_unix_socket_has_no_tcp_user)
 }
 END_TEST
 
+/* ---- who has spoken last ---- */
+
+/* A connection, seen from the end that accepted it. */
+struct line {
+	int listener, client, server;
+	struct sockaddr_storage local, peer;
+};
+
+static struct line line_open(const char *host, int family)
+{
+	struct line line = {.listener = any_port(host), .client = socket(family, SOCK_STREAM, 0)};
+	socklen_t length;
+	struct sockaddr_storage address = local_address(line.listener, &length);
+	struct sockaddr_in6 mapped = {.sin6_family = AF_INET6};
+	if (family == AF_INET6 && address.ss_family == AF_INET) {
+		inet_pton(AF_INET6, "::ffff:127.0.0.1", &mapped.sin6_addr);
+		mapped.sin6_port = ((struct sockaddr_in *)&address)->sin_port;
+		memcpy(&address, &mapped, sizeof mapped);
+		length = sizeof mapped;
+	}
+	ck_assert_int_eq(connect(line.client, (struct sockaddr *)&address, length), 0);
+	line.server = accept(line.listener, NULL, NULL);
+	line.local = local_address(line.server, &length);
+	line.peer = local_address(line.client, &length);
+	return line;
+}
+
+static void line_close(struct line *line)
+{
+	close(line->client), close(line->server), close(line->listener);
+}
+
+static bool line_turn(const struct line *line, struct net_turn *turn)
+{
+	return net_tcp_turn((const struct sockaddr *)&line->local, (const struct sockaddr *)&line->peer, turn);
+}
+
+/* Of an IPv6 client at an IPv4 listener one end is IPv4, the other IPv4 within IPv6. */
+START_TEST(who_has_spoken_last_is_known)
+{
+	if (lacks(ways[_i].host))
+		return;
+	char octets[8];
+	struct net_turn turn;
+	struct line line = line_open(ways[_i].host, ways[_i].family);
+	ck_assert_int_eq(write(line.server, "220\r\n", 5), 5);
+	usleep(60000);
+	ck_assert_int_eq(write(line.client, "EHLO\r\n", 6), 6);
+	ck_assert(line_turn(&line, &turn));
+	ck_assert_uint_eq(turn.unread, 6);
+	ck_assert_int_lt(turn.received, turn.sent);
+	ck_assert_int_eq(read(line.server, octets, sizeof octets), 6);
+	usleep(60000);
+	ck_assert(line_turn(&line, &turn));
+	ck_assert_uint_eq(turn.unread, 0);
+	ck_assert_int_ge(turn.received, 40 * USEC_PER_MSEC); /* less a tick of the kernel's clock at either end */
+	ck_assert_int_ge(turn.sent, 100 * USEC_PER_MSEC);
+	ck_assert_int_eq(write(line.server, "250\r\n", 5), 5);
+	ck_assert(line_turn(&line, &turn));
+	ck_assert_int_lt(turn.sent, turn.received);
+	ck_assert_uint_eq(turn.data_sent, 2);
+	ck_assert_uint_eq(turn.data_received, 1);
+	line_close(&line);
+}
+END_TEST
+
+START_TEST(what_waits_for_its_answer_is_acknowledged_by_itself)
+{
+	char octets[8];
+	struct net_turn before, after;
+	struct line line = line_open("127.0.0.1", AF_INET);
+	ck_assert_int_eq(write(line.server, "220\r\n", 5), 5);
+	ck_assert(line_turn(&line, &before));
+	ck_assert_int_eq(write(line.client, "EHLO\r\n", 6), 6);
+	ck_assert_int_eq(read(line.server, octets, sizeof octets), 6);
+	usleep(300000); /* longer than any kernel puts it off */
+	ck_assert(line_turn(&line, &after));
+	ck_assert_uint_gt(after.acknowledgements, before.acknowledgements);
+	line_close(&line);
+}
+END_TEST
+
+START_TEST(the_peer_being_done_is_unread)
+{
+	struct net_turn turn;
+	struct line line = line_open("127.0.0.1", AF_INET);
+	ck_assert_int_eq(shutdown(line.client, SHUT_WR), 0);
+	ck_assert(line_turn(&line, &turn));
+	ck_assert_uint_gt(turn.unread, 0);
+	line_close(&line);
+}
+END_TEST
+
+START_TEST(of_what_is_no_connection_nothing_is_told)
+{
+	struct net_turn turn = {.unread = 12345};
+	struct line line = line_open("127.0.0.1", AF_INET);
+	struct sockaddr_storage none = {.ss_family = AF_UNIX}, six = {.ss_family = AF_INET6};
+	struct sockaddr_storage nobody = line.peer;
+	((struct sockaddr_in *)&nobody)->sin_addr.s_addr = inet_addr("127.0.0.77");
+	ck_assert(
+		!net_tcp_turn((struct sockaddr *)&line.local, (struct sockaddr *)&nobody, &turn)); /* the listener's */
+	ck_assert(!net_tcp_turn((struct sockaddr *)&none, (struct sockaddr *)&line.peer, &turn));
+	ck_assert(!net_tcp_turn((struct sockaddr *)&six, (struct sockaddr *)&line.peer, &turn));
+	close(line.server);
+	ck_assert(!line_turn(&line, &turn)); /* no process holds it */
+	ck_assert_uint_eq(turn.unread, 12345);
+	close(line.client), close(line.listener);
+}
+END_TEST
+
 /* ---- networks ---- */
 
 static struct sockaddr_storage address_of(const char *text)
@@ -765,6 +876,10 @@ Suite *net_suite(void)
 	tcase_add_test(tcp, a_listener_on_the_port_of_the_peer_is_not_the_peer);
 	tcase_add_test(tcp, an_end_that_no_process_holds_has_no_user);
 	tcase_add_test(tcp, a_unix_socket_has_no_tcp_user);
+	tcase_add_loop_test(tcp, who_has_spoken_last_is_known, 0, COUNT(ways));
+	tcase_add_test(tcp, what_waits_for_its_answer_is_acknowledged_by_itself);
+	tcase_add_test(tcp, the_peer_being_done_is_unread);
+	tcase_add_test(tcp, of_what_is_no_connection_nothing_is_told);
 	suite_add_tcase(suite, tcp);
 	TCase *networks = tcase_create("networks");
 	tcase_add_loop_test(networks, a_network_contains_its_addresses_and_no_others, 0, COUNT(memberships));

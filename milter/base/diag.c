@@ -1,0 +1,146 @@
+/*
+ * What the kernel tells of other processes' TCP sockets (sock_diag(7)): who holds one, and who has spoken last on it.
+ * Called by ingest, about the other end of its connections, and by observe, about the MTA's. It asks for one socket at a
+ * time, never for a list, and never waits.
+ */
+#include <config.h>
+
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/net.h"
+
+/* States of a connection, as the kernel numbers them; its own headers do not say so (netinet/tcp.h, not with linux/tcp.h). */
+#define ESTABLISHED 1
+#define CLOSE_WAIT 8 /* the peer has said that it is done */
+
+struct diag_question {
+	struct nlmsghdr header;
+	struct inet_diag_req_v2 request;
+};
+
+union diag_reply {
+	struct nlmsghdr header;
+	char octets[4096];
+};
+
+static in_port_t port_of(const struct sockaddr *address)
+{
+	if (address->sa_family == AF_INET)
+		return ((const struct sockaddr_in *)(const void *)address)->sin_port;
+	return ((const struct sockaddr_in6 *)(const void *)address)->sin6_port;
+}
+
+/* About the socket whose own address is `source`. */
+static bool make_question(const struct sockaddr *source, const struct sockaddr *destination,
+			  struct diag_question *question)
+{
+	const unsigned char *from, *to;
+	int family = net_octets(source, &from);
+	if (family == AF_UNSPEC || net_octets(destination, &to) != family)
+		return false;
+	*question = (struct diag_question){
+		.header = {.nlmsg_len = sizeof *question,
+			   .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+			   .nlmsg_flags = NLM_F_REQUEST},
+		.request = {.sdiag_family = (__u8)family,
+			    .sdiag_protocol = IPPROTO_TCP,
+			    .idiag_states = 1U << ESTABLISHED | 1U << CLOSE_WAIT,
+			    .id = {.idiag_sport = port_of(source),
+				   .idiag_dport = port_of(destination),
+				   .idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}}},
+	};
+	size_t length = family == AF_INET ? sizeof(struct in_addr) : sizeof(struct in6_addr);
+	memcpy(question->request.id.idiag_src, from, length);
+	memcpy(question->request.id.idiag_dst, to, length);
+	return true;
+}
+
+/* The kernel answers an exact question within send(); so nothing is waited for. The answer lies in `reply`; NULL: none. */
+static const struct inet_diag_msg *ask(const struct diag_question *question, union diag_reply *reply)
+{
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	if (fd < 0)
+		return NULL;
+	ssize_t length = -1;
+	if (sendto(fd, question, sizeof *question, 0, (struct sockaddr *)&kernel, sizeof kernel) ==
+	    (ssize_t)sizeof *question)
+		length = recv(fd, reply, sizeof *reply, MSG_DONTWAIT);
+	close(fd);
+	if (length < (ssize_t)NLMSG_LENGTH(sizeof(struct inet_diag_msg)) ||
+	    reply->header.nlmsg_type != SOCK_DIAG_BY_FAMILY ||
+	    reply->header.nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)) ||
+	    reply->header.nlmsg_len > (size_t)length)
+		return NULL;
+	return NLMSG_DATA(&reply->header);
+}
+
+/*
+ * With no such connection the kernel may name a listening socket instead: the state tells. A socket whose process has
+ * closed it has no inode and would read as root's.
+ */
+bool net_peer_tcp_user(int fd, uid_t *uid)
+{
+	struct sockaddr_storage ours, theirs;
+	socklen_t ours_length = sizeof ours, theirs_length = sizeof theirs;
+	struct diag_question question;
+	union diag_reply reply;
+	if (getsockname(fd, (struct sockaddr *)&ours, &ours_length) != 0 ||
+	    getpeername(fd, (struct sockaddr *)&theirs, &theirs_length) != 0)
+		return false;
+	/* The other end's own socket is the one whose source is our peer and whose destination is ourselves. */
+	if (!make_question((struct sockaddr *)&theirs, (struct sockaddr *)&ours, &question))
+		return false;
+	const struct inet_diag_msg *answer = ask(&question, &reply);
+	if (answer == NULL || answer->idiag_state != ESTABLISHED || answer->idiag_inode == 0)
+		return false;
+	*uid = answer->idiag_uid;
+	return true;
+}
+
+/* The attribute INET_DIAG_INFO behind the answer. False if it is not there, or that of a kernel that counts less. */
+static bool read_info(const struct inet_diag_msg *answer, const union diag_reply *reply, struct tcp_info *info)
+{
+	const struct rtattr *attribute = (const void *)(answer + 1);
+	int left = (int)(reply->header.nlmsg_len - NLMSG_LENGTH(sizeof *answer));
+	for (; RTA_OK(attribute, left); attribute = RTA_NEXT(attribute, left)) {
+		size_t length = RTA_PAYLOAD(attribute);
+		if (attribute->rta_type != INET_DIAG_INFO)
+			continue;
+		if (length < offsetof(struct tcp_info, tcpi_data_segs_out) + sizeof info->tcpi_data_segs_out)
+			return false;
+		memcpy(info, RTA_DATA(attribute), length < sizeof *info ? length : sizeof *info);
+		return true;
+	}
+	return false;
+}
+
+bool net_tcp_turn(const struct sockaddr *local, const struct sockaddr *peer, struct net_turn *out)
+{
+	struct diag_question question;
+	union diag_reply reply;
+	struct tcp_info info;
+	if (!make_question(local, peer, &question))
+		return false;
+	question.request.idiag_ext = 1U << (INET_DIAG_INFO - 1);
+	const struct inet_diag_msg *answer = ask(&question, &reply);
+	if (answer == NULL || (answer->idiag_state != ESTABLISHED && answer->idiag_state != CLOSE_WAIT) ||
+	    answer->idiag_inode == 0 || !read_info(answer, &reply, &info))
+		return false;
+	*out = (struct net_turn){
+		.unread = answer->idiag_rqueue,
+		.sent = (usec_t)info.tcpi_last_data_sent * USEC_PER_MSEC,
+		.received = (usec_t)info.tcpi_last_data_recv * USEC_PER_MSEC,
+		.data_sent = info.tcpi_data_segs_out,
+		.data_received = info.tcpi_data_segs_in,
+		.acknowledgements = info.tcpi_segs_out - info.tcpi_data_segs_out,
+	};
+	return true;
+}
