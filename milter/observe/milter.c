@@ -29,6 +29,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "base/rate.h"
+#include "door_private.h"
 #include "quiet.h"
 
 /*
@@ -45,14 +47,18 @@
 #define ADDRESS_MAX 512
 /* One such notice in this time: it says that mail is on its way, not how much. */
 #define NOTICE_INTERVAL USEC_PER_SEC
+/* Sessions a second, and at once, that are asked for recipients although no relay is quiet: a sample, for the door. */
+#define SAMPLE_RATE 10
+#define SAMPLE_BURST 10
 
 static struct {
 	struct milter_settings settings; /* never written while the thread runs */
 	bool started;
 	atomic_bool stopping;
 
-	pthread_mutex_t mutex; /* protects conf */
+	pthread_mutex_t mutex; /* protects conf and sample */
 	struct conf *conf;
+	struct rate sample;
 
 	atomic_ulong connections, messages, tagged;
 
@@ -68,10 +74,11 @@ static struct {
 /* One SMTP session of the MTA, or one submission by sendmail(1). */
 struct session {
 	struct conf *conf;              /* held: a reload never changes a session under way */
+	struct door *door;              /* owned */
 	unsigned long protocol;         /* what was negotiated */
 	struct sockaddr_storage client; /* AF_UNSPEC if not known */
 	uint64_t headers;               /* bit i: a header condition of route i holds for the present message */
-	bool has_sender;                /* of the present message; only if a route asks for it */
+	bool has_sender;                /* of the present message; only if a route asks for senders */
 	char sender[ADDRESS_MAX];
 };
 
@@ -81,6 +88,7 @@ static struct session *session_create(void)
 	pthread_mutex_lock(&milter.mutex);
 	session->conf = conf_ref(milter.conf);
 	pthread_mutex_unlock(&milter.mutex);
+	session->door = door_enter();
 	atomic_fetch_add(&milter.connections, 1);
 	return session;
 }
@@ -194,13 +202,19 @@ static bool queue_id_valid(const char *id, size_t size)
 	return true;
 }
 
+/* The present message's, NULL if the MTA does not say a proper one. Borrowed from libmilter for the callback. */
+static const char *queue_id_of(SMFICTX *ctx)
+{
+	const char *id = smfi_getsymval(ctx, (char *)"i");
+	return queue_id_valid(id, sizeof((struct tag *)NULL)->queue_id) ? id : NULL;
+}
+
 /* The header's value for the message that has just ended. False if it has to go without a tag. */
-static bool make_tag(SMFICTX *ctx, const struct session *session, char value[TAG_VALUE_MAX])
+static bool make_tag(SMFICTX *ctx, const struct session *session, const char *id, char value[TAG_VALUE_MAX])
 {
 	static atomic_flag no_id = ATOMIC_FLAG_INIT, too_long = ATOMIC_FLAG_INIT;
 	struct tag tag;
-	const char *id = smfi_getsymval(ctx, (char *)"i");
-	if (!queue_id_valid(id, sizeof tag.queue_id)) {
+	if (id == NULL) {
 		warn_once(&no_id,
 			  "the MTA sent a message without a queue id (macro i at the end of message): such mail "
 			  "is not tagged and takes the route that sender and recipients alone give");
@@ -266,28 +280,36 @@ static void give_notice(const struct session *session, const char *recipient)
 
 /* ---- callbacks, in the order in which the MTA causes them ---- */
 
+static bool sample_due(void)
+{
+	pthread_mutex_lock(&milter.mutex);
+	bool due = rate_take(&milter.sample, clock_now()) == 0;
+	pthread_mutex_unlock(&milter.mutex);
+	return due;
+}
+
 /*
- * All but the steps that some route's conditions need, and RCPT while some relay is quiet; the MTA keeps these to itself.
+ * The MTA keeps these to itself: what only a route's conditions need, if none has them, and RCPT, which comes more than
+ * once, but for a sample and while some relay is quiet. The connection, MAIL and DATA are where the door divides the
+ * time; MAIL is also where the conditions of the last message are forgotten. Headers come with the end of the header:
+ * libmilter does not let a message without any go from DATA to its end otherwise, and forgets to answer.
  */
 static unsigned long steps_not_needed(const struct conf *conf)
 {
-	bool clients = false, users = false, senders = false, recipients = quiet_some();
-	for (size_t i = 0; i < conf->route_count; i++) {
-		clients = clients || conf->routes[i].client_count > 0;
-		users = users || conf->routes[i].user_count > 0;
-		senders = senders || conf->routes[i].sender_count > 0;
-	}
-	unsigned long steps = SMFIP_NOHELO | SMFIP_NODATA | SMFIP_NOEOH | SMFIP_NOBODY | SMFIP_NOUNKNOWN;
-	if (!recipients)
+	unsigned long steps = SMFIP_NOHELO | SMFIP_NOBODY | SMFIP_NOUNKNOWN;
+	if (!quiet_some() && !sample_due())
 		steps |= SMFIP_NORCPT;
-	if (!clients)
-		steps |= SMFIP_NOCONNECT;
 	if (!conf->wants_headers)
-		steps |= SMFIP_NOHDRS;
-	/* MAIL is also where the conditions of the last message are forgotten. */
-	if (!users && !(senders && recipients) && !conf->wants_headers)
-		steps |= SMFIP_NOMAIL;
+		steps |= SMFIP_NOHDRS | SMFIP_NOEOH;
 	return steps;
+}
+
+static bool wants_senders(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->route_count; i++)
+		if (conf->routes[i].sender_count > 0)
+			return true;
+	return false;
 }
 
 static sfsistat mlfi_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long protocol, unsigned long unused2,
@@ -302,12 +324,14 @@ static sfsistat mlfi_negotiate(SMFICTX *ctx, unsigned long actions, unsigned lon
 			  "the MTA does not let a milter add headers: its mail is not tagged and takes the route "
 			  "that sender and recipients alone give");
 	if ((actions & SMFIF_SETSYMLIST) != 0) {
+		smfi_setsymlist(ctx, SMFIM_CONNECT, (char *)"{daemon_addr} {daemon_port} {if_addr}");
 		smfi_setsymlist(ctx, SMFIM_ENVFROM, (char *)"{auth_authen}");
 		smfi_setsymlist(ctx, SMFIM_ENVRCPT, (char *)"{rcpt_mailer}");
+		smfi_setsymlist(ctx, SMFIM_DATA, (char *)"i");
 		smfi_setsymlist(ctx, SMFIM_EOM, (char *)"i");
 	}
 	session->protocol = protocol & (steps_not_needed(session->conf) | SMFIP_NR_CONN | SMFIP_NR_MAIL |
-					SMFIP_NR_RCPT | SMFIP_NR_HDR);
+					SMFIP_NR_RCPT | SMFIP_NR_DATA | SMFIP_NR_HDR | SMFIP_NR_EOH);
 	*want_actions = actions & SMFIF_ADDHDRS;
 	*want_protocol = session->protocol;
 	*want2 = *want3 = 0;
@@ -322,6 +346,10 @@ static sfsistat mlfi_connect(SMFICTX *ctx, char *hostname, _SOCK_ADDR *address)
 		memcpy(&session->client, address, sizeof(struct sockaddr_in));
 	else if (address != NULL && address->sa_family == AF_INET6)
 		memcpy(&session->client, address, sizeof(struct sockaddr_in6));
+	door_connected(session->door, (const struct sockaddr *)&session->client,
+		       &(struct door_macros){.daemon_addr = smfi_getsymval(ctx, (char *)"{daemon_addr}"),
+					     .daemon_port = smfi_getsymval(ctx, (char *)"{daemon_port}"),
+					     .if_addr = smfi_getsymval(ctx, (char *)"{if_addr}")});
 	return nothing_to_say(session, SMFIP_NR_CONN);
 }
 
@@ -329,7 +357,8 @@ static sfsistat mlfi_envfrom(SMFICTX *ctx, char **arguments)
 {
 	struct session *session = session_of(ctx);
 	session->headers = 0;
-	session->has_sender = copy_address(arguments[0], session->sender);
+	session->has_sender = wants_senders(session->conf) && copy_address(arguments[0], session->sender);
+	door_mail(session->door);
 	return nothing_to_say(session, SMFIP_NR_MAIL);
 }
 
@@ -337,12 +366,19 @@ static sfsistat mlfi_envfrom(SMFICTX *ctx, char **arguments)
 static sfsistat mlfi_envrcpt(SMFICTX *ctx, char **arguments)
 {
 	struct session *session = session_of(ctx);
-	if (notice_due()) {
-		const char *mailer = smfi_getsymval(ctx, (char *)"{rcpt_mailer}");
-		if (mailer != NULL && strcmp(mailer, MAILER) == 0)
-			give_notice(session, arguments[0]);
-	}
+	const char *mailer = smfi_getsymval(ctx, (char *)"{rcpt_mailer}");
+	bool is_outbound = mailer != NULL && strcmp(mailer, MAILER) == 0;
+	door_rcpt(session->door, is_outbound);
+	if (is_outbound && quiet_some() && notice_due())
+		give_notice(session, arguments[0]);
 	return nothing_to_say(session, SMFIP_NR_RCPT);
+}
+
+static sfsistat mlfi_data(SMFICTX *ctx)
+{
+	struct session *session = session_of(ctx);
+	door_data(session->door, queue_id_of(ctx));
+	return nothing_to_say(session, SMFIP_NR_DATA);
 }
 
 static sfsistat mlfi_header(SMFICTX *ctx, char *name, char *value)
@@ -359,12 +395,19 @@ static sfsistat mlfi_header(SMFICTX *ctx, char *name, char *value)
 	return nothing_to_say(session, SMFIP_NR_HDR);
 }
 
+static sfsistat mlfi_eoh(SMFICTX *ctx)
+{
+	return nothing_to_say(session_of(ctx), SMFIP_NR_EOH);
+}
+
 static sfsistat mlfi_eom(SMFICTX *ctx)
 {
 	struct session *session = session_of(ctx);
 	char value[TAG_VALUE_MAX];
+	const char *id = queue_id_of(ctx);
 	atomic_fetch_add(&milter.messages, 1);
-	if (make_tag(ctx, session, value) && smfi_insheader(ctx, 0, (char *)TAG_HEADER, value) == MI_SUCCESS)
+	door_end(session->door, id);
+	if (make_tag(ctx, session, id, value) && smfi_insheader(ctx, 0, (char *)TAG_HEADER, value) == MI_SUCCESS)
 		atomic_fetch_add(&milter.tagged, 1);
 	session->headers = 0;
 	return SMFIS_CONTINUE;
@@ -372,7 +415,9 @@ static sfsistat mlfi_eom(SMFICTX *ctx)
 
 static sfsistat mlfi_abort(SMFICTX *ctx)
 {
-	session_of(ctx)->headers = 0;
+	struct session *session = session_of(ctx);
+	session->headers = 0;
+	door_abort(session->door);
 	return SMFIS_CONTINUE;
 }
 
@@ -381,6 +426,7 @@ static sfsistat mlfi_close(SMFICTX *ctx)
 	struct session *session = smfi_getpriv(ctx);
 	if (session != NULL) {
 		smfi_setpriv(ctx, NULL);
+		door_leave(session->door);
 		conf_unref(&session->conf);
 		free(session);
 	}
@@ -444,7 +490,9 @@ static bool register_filter(void)
 		.xxfi_connect = mlfi_connect,
 		.xxfi_envfrom = mlfi_envfrom,
 		.xxfi_envrcpt = mlfi_envrcpt,
+		.xxfi_data = mlfi_data,
 		.xxfi_header = mlfi_header,
+		.xxfi_eoh = mlfi_eoh,
 		.xxfi_eom = mlfi_eom,
 		.xxfi_abort = mlfi_abort,
 		.xxfi_close = mlfi_close,
@@ -491,6 +539,7 @@ bool milter_start(const struct milter_settings *settings, struct conf *conf, cha
 	}
 	if (!listen_here(settings, error))
 		return false;
+	rate_set(&milter.sample, SAMPLE_RATE, SAMPLE_BURST);
 	quiet_start();
 	milter_set_conf(conf);
 	int reason = start_thread();

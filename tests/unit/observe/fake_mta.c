@@ -153,7 +153,7 @@ static bool send_step(struct mta *mta, char command, const void *data, size_t le
 bool mta_connect(struct mta *mta, const char *address)
 {
 	char data[256];
-	uint16_t port = htons(40000);
+	uint16_t port = htons(mta->client_port != 0 ? mta->client_port : 40000);
 	size_t length = (size_t)snprintf(data, sizeof data, "client.example%c", '\0');
 	data[length++] = address == NULL ? SMFIA_UNKNOWN : strchr(address, ':') != NULL ? SMFIA_INET6 : SMFIA_INET;
 	if (address != NULL) {
@@ -161,12 +161,17 @@ bool mta_connect(struct mta *mta, const char *address)
 		strcpy(data + length + 2, address);
 		length += 2 + strlen(address) + 1;
 	}
+	if (mta->daemon_addr != NULL)
+		send_macro(mta, SMFIC_CONNECT, "{daemon_addr}", mta->daemon_addr);
+	if (mta->daemon_port != NULL)
+		send_macro(mta, SMFIC_CONNECT, "{daemon_port}", mta->daemon_port);
 	return send_step(mta, SMFIC_CONNECT, data, length, SMFIP_NOCONNECT, SMFIP_NR_CONN) &&
 	       send_step(mta, SMFIC_HELO, "client.example", sizeof "client.example", SMFIP_NOHELO, SMFIP_NR_HELO);
 }
 
 bool mta_mail(struct mta *mta, const char *sender, const char *user)
 {
+	mta->in_mail = true;
 	if (user != NULL && (mta->protocol & SMFIP_NOMAIL) == 0)
 		send_macro(mta, SMFIC_MAIL, "{auth_authen}", user);
 	return send_step(mta, SMFIC_MAIL, sender, strlen(sender) + 1, SMFIP_NOMAIL, SMFIP_NR_MAIL);
@@ -174,21 +179,36 @@ bool mta_mail(struct mta *mta, const char *sender, const char *user)
 
 bool mta_rcpt(struct mta *mta, const char *recipient, const char *mailer)
 {
+	if (!mta->in_mail && !mta_mail(mta, "<alice@example.com>", NULL))
+		return false;
 	mta->recipients++;
 	if (mailer != NULL && (mta->protocol & SMFIP_NORCPT) == 0)
 		send_macro(mta, SMFIC_RCPT, "{rcpt_mailer}", mailer);
 	return send_step(mta, SMFIC_RCPT, recipient, strlen(recipient) + 1, SMFIP_NORCPT, SMFIP_NR_RCPT);
 }
 
-/* No content without a recipient: libmilter ends a session that skips a step. */
-static bool have_recipient(struct mta *mta)
+/* Milter protocols before 4 do not have this step. */
+bool mta_data(struct mta *mta, const char *queue_id)
 {
-	return mta->recipients > 0 || mta_rcpt(mta, "<bob@example.com>", "local");
+	if (mta->recipients == 0 && !mta_rcpt(mta, "<bob@example.com>", "local"))
+		return false;
+	mta->in_data = true;
+	if (mta->version < 4)
+		return true;
+	if (queue_id != NULL && (mta->protocol & SMFIP_NODATA) == 0)
+		send_macro(mta, SMFIC_DATA, "i", queue_id);
+	return send_step(mta, SMFIC_DATA, "", 0, SMFIP_NODATA, SMFIP_NR_DATA);
+}
+
+/* No content without a recipient and DATA: libmilter ends a session that skips a step. */
+static bool in_data(struct mta *mta)
+{
+	return mta->in_data || mta_data(mta, NULL);
 }
 
 bool mta_header(struct mta *mta, const char *name, const char *value)
 {
-	if (!have_recipient(mta))
+	if (!in_data(mta))
 		return false;
 	char data[MTA_DATA_MAX];
 	int length = snprintf(data, sizeof data, "%s%c%s", name, '\0', value);
@@ -211,9 +231,10 @@ struct mta_result mta_end(struct mta *mta, const char *queue_id)
 {
 	struct mta_result result = {0};
 	struct packet packet = {0};
-	bool before = have_recipient(mta) && send_step(mta, SMFIC_EOH, "", 0, SMFIP_NOEOH, SMFIP_NR_EOH) &&
+	bool before = in_data(mta) && send_step(mta, SMFIC_EOH, "", 0, SMFIP_NOEOH, SMFIP_NR_EOH) &&
 		      send_step(mta, SMFIC_BODY, "Hello\r\n", 7, SMFIP_NOBODY, SMFIP_NR_BODY);
 	mta->recipients = 0;
+	mta->in_mail = mta->in_data = false;
 	if (!before)
 		return result;
 	if (queue_id != NULL)
@@ -231,6 +252,7 @@ struct mta_result mta_end(struct mta *mta, const char *queue_id)
 void mta_abort(struct mta *mta)
 {
 	mta->recipients = 0;
+	mta->in_mail = mta->in_data = false;
 	send_packet(mta, SMFIC_ABORT, "", 0);
 }
 

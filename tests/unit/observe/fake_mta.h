@@ -24,6 +24,11 @@ struct mta {
 	bool macros_asked;
 	unsigned replies;    /* waited for, since the negotiation */
 	unsigned recipients; /* of the present message */
+	bool in_mail;        /* … MAIL was sent */
+	bool in_data;        /* … DATA was sent */
+	/* For mta_connect(): the client's port, 0: 40000; and the macros of our own end of its connection, NULL: none. */
+	uint16_t client_port;
+	const char *daemon_addr, *daemon_port;
 };
 
 /* What the milter did with a message. */
@@ -47,8 +52,10 @@ void mta_close(struct mta *mta);
  */
 bool mta_connect(struct mta *mta, const char *address); /* NULL: not known */
 bool mta_mail(struct mta *mta, const char *sender, const char *user);
-/* `mailer`: of the recipient; NULL: no macro. A message without any is given a local one. */
+/* `mailer`: of the recipient; NULL: no macro. A message without any is given a local one, and MAIL before it. */
 bool mta_rcpt(struct mta *mta, const char *recipient, const char *mailer);
+/* Without it, a message is given one, without a queue id, before its content. */
+bool mta_data(struct mta *mta, const char *queue_id);
 bool mta_header(struct mta *mta, const char *name, const char *value);
 /* The end of message; `queue_id` NULL: no macro. */
 struct mta_result mta_end(struct mta *mta, const char *queue_id);
