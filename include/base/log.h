@@ -34,6 +34,12 @@ void log_fatal(const char *format, ...) PRINTF_LIKE(1, 2); /* does not end the p
 /* Lines dropped since the start because the ring was full. */
 unsigned long log_dropped(void);
 
+/*
+ * How long the logger thread has been writing the line that it is at: what syslog takes no time for takes it no time, so
+ * this is how long syslog has taken nothing. 0: it is not writing. From any thread; waits for nothing.
+ */
+usec_t log_stuck_for(void);
+
 /* Tests: every line is handed to `sink` instead, on the calling thread. NULL ends that. */
 void log_capture(void (*sink)(enum log_level level, const char *line));
 

@@ -6,7 +6,6 @@
 #ifndef INGEST_SESSION_H
 #define INGEST_SESSION_H
 
-#include "base/rate.h"
 #include "relaypool.h"
 #include "smtp/ehlo.h"
 #include "smtp/tag.h"
@@ -42,8 +41,6 @@ struct ingest {
 	struct tag_key key;
 	struct conf *conf;                    /* held: what new messages are routed by, who may send them */
 	bool stopping;                        /* sessions end as soon as they are between two transactions */
-	struct rate refusals;                 /* log lines about peers that were refused; zeroed: all are written */
-	unsigned long refusals_unlogged;      /* since the last such line */
 	struct list sessions;                 /* in order of arrival */
 	void (*ended)(struct ingest *ingest); /* a session has gone: there is room for another */
 };

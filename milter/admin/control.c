@@ -17,6 +17,7 @@
 
 #include "answer.h"
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "base/loop.h"
 #include "base/mem.h"
 
@@ -120,14 +121,18 @@ static json_t *client_obey(struct client *client, enum admin_verb verb, const ch
 	if (!info->changes)
 		return answer_make(client->control->doors, verb, argument);
 	json_t *answer;
-	if (may_change(client))
+	static struct log_limit refusals = LOG_LIMIT("control");
+	bool refused = !may_change(client);
+	if (!refused)
 		answer = answer_make(client->control->doors, verb, argument);
 	else
 		answer = answer_refuse(REFUSAL_PERMISSION, "%s is for root and the user relaypoold runs as only",
 				       info->name);
 	const char *reason = json_string_value(json_object_get(answer, "reason"));
-	log_notice("control: verb=%s, relay=%s, uid=%u, result=%s", info->name, argument ? argument : "-",
-		   (unsigned)client->uid, reason ? reason : "done");
+	/* What was done is always told, but whoever may not do it cannot fill the log by trying. */
+	if (!refused || log_limit_passes(&refusals, NULL))
+		log_notice("control: verb=%s, relay=%s, uid=%u, result=%s", info->name, argument ? argument : "-",
+			   (unsigned)client->uid, reason ? reason : "done");
 	return answer;
 }
 
@@ -232,7 +237,9 @@ static void control_accept(struct evconnlistener *listener, evutil_socket_t fd, 
 static void control_accept_failed(struct evconnlistener *listener, void *arg)
 {
 	struct control *control = arg;
-	log_error("control: cannot accept a connection: %s; trying again in 1 s", strerror(errno));
+	static struct log_limit limit = LOG_LIMIT("control");
+	if (log_limit_passes(&limit, NULL))
+		log_error("control: cannot accept a connection: %s; trying again in 1 s", strerror(errno));
 	evconnlistener_disable(listener);
 	timer_arm(&control->pause, USEC_PER_SEC);
 }

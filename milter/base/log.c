@@ -58,6 +58,7 @@ static pthread_cond_t work = PTHREAD_COND_INITIALIZER; /* signalled for each lin
 static struct logger *logger;                          /* under the lock; NULL: lines go straight to stderr */
 static unsigned long dropped;                          /* under the lock */
 static atomic_bool debugging;
+static _Atomic usec_t writing_since; /* by now(); 0: the logger thread is not in its writer */
 static void (*_Atomic capture)(enum log_level level, const char *line);
 
 /* ---- making a line ---- */
@@ -114,6 +115,14 @@ static void make_line(char line[LOG_LINE_SIZE], enum log_level level, const char
 
 /* ---- writing a line ---- */
 
+/* Not clock_now(): the fake clock of a test stands still while a writer takes its time. */
+static usec_t now(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (usec_t)time.tv_sec * USEC_PER_SEC + time.tv_nsec / 1000;
+}
+
 static void write_stderr(enum log_level level, const char *line)
 {
 	(void)level;
@@ -124,9 +133,26 @@ static void write_stderr(enum log_level level, const char *line)
 	(void)written; /* nobody to tell */
 }
 
+/* syslog(3) itself is taken: what libmilter says to it comes here by observe/libmilter_log.c, onto our ring. */
+static void write_vsyslog(int priority, const char *format, ...) PRINTF_LIKE(2, 3);
+static void write_vsyslog(int priority, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsyslog(priority, format, args);
+	va_end(args);
+}
+
 static void write_syslog(enum log_level level, const char *line)
 {
-	syslog(levels[level].priority, "%s", line);
+	write_vsyslog(levels[level].priority, "%s", line);
+}
+
+static void write_timed(log_writer_fn *writer, enum log_level level, const char *line)
+{
+	atomic_store(&writing_since, now());
+	writer(level, line);
+	atomic_store(&writing_since, 0);
 }
 
 static void report_dropped(log_writer_fn *writer, unsigned long count)
@@ -134,7 +160,7 @@ static void report_dropped(log_writer_fn *writer, unsigned long count)
 	char line[LOG_LINE_SIZE];
 	snprintf(line, sizeof line, "%slog: dropped=%lu lines: the syslog socket is slow or stopped",
 		 levels[LOG_LEVEL_WARNING].prefix, count);
-	writer(LOG_LEVEL_WARNING, line);
+	write_timed(writer, LOG_LEVEL_WARNING, line);
 }
 
 /* ---- the logger thread ---- */
@@ -176,7 +202,7 @@ static void *logger_run(void *arg)
 		if (gap > 0)
 			report_dropped(l->writer, gap);
 		if (line)
-			l->writer(line->level, line->text);
+			write_timed(l->writer, line->level, line->text);
 		free(line);
 		pthread_mutex_lock(&lock);
 	}
@@ -279,6 +305,12 @@ unsigned long log_dropped(void)
 	unsigned long count = dropped;
 	pthread_mutex_unlock(&lock);
 	return count;
+}
+
+usec_t log_stuck_for(void)
+{
+	usec_t since = atomic_load(&writing_since);
+	return since == 0 ? 0 : now() - since;
 }
 
 void log_capture(void (*sink)(enum log_level level, const char *line))

@@ -16,6 +16,7 @@
 #include <event2/event.h>
 
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "thread.h"
@@ -217,6 +218,7 @@ static void *worker_run(void *arg)
 static void start_worker(void *arg)
 {
 	(void)arg;
+	static struct log_limit limit = LOG_LIMIT("worker");
 	struct workshop *shop = workshop;
 	pthread_mutex_lock(&lock);
 	int error = 0;
@@ -229,8 +231,9 @@ static void start_worker(void *arg)
 	}
 	pthread_mutex_unlock(&lock);
 	if (error != 0 && shop->worker_count == 0) {
-		log_error("no thread for resolving and token commands: %s; trying again in %d s", strerror(error),
-			  (int)(WORKER_RETRY / USEC_PER_SEC));
+		if (log_limit_passes(&limit, NULL))
+			log_error("no thread for resolving and token commands: %s; trying again in %d s",
+				  strerror(error), (int)(WORKER_RETRY / USEC_PER_SEC));
 		timer_arm(&worker_retry, WORKER_RETRY);
 	}
 }

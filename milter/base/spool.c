@@ -13,16 +13,14 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "base/mem.h"
-#include "base/rate.h"
 #include "base/spool.h"
 
 #define SHARE 8 /* one spool's part of the limit: an eighth */
 /* What is reserved at a time beyond the announced size: as much again, between these. */
 #define STEP_MIN 4096
 #define STEP_MAX (64 * 1024)
-
-#define WARNINGS_PER_SECOND (1.0 / 60)
 
 enum place {
 	PLACE_MEMORY = 0, /* all of it is in memory, within what is reserved */
@@ -44,15 +42,12 @@ static uint64_t memory_limit;
 static char *directory;
 static uint64_t memory_reserved; /* by all spools */
 static unsigned file_count;
-static struct rate warnings;
-static unsigned long unlogged; /* spools that could be kept nowhere, since the last warning */
 
 void spool_configure(uint64_t limit, const char *path)
 {
 	memory_limit = limit;
 	free(directory);
 	directory = mem_strdup(path);
-	rate_set(&warnings, WARNINGS_PER_SECOND, 1);
 }
 
 uint64_t spool_memory(void)
@@ -190,17 +185,15 @@ void spool_free(struct spool *spool)
 /* It is useless from now on. */
 static void give_up(struct spool *spool, int error)
 {
+	static struct log_limit limit = LOG_LIMIT_OF("spool", 60, 1);
+	unsigned long unlogged;
 	spool->place = PLACE_NONE;
 	spool->error = error;
 	close_file(spool); /* others may need the room at once */
-	if (rate_take(&warnings, clock_now()) > 0) {
-		unlogged++;
-		return;
-	}
-	log_warning("spool: directory=%s, unlogged=%lu (%s; what does not fit into memory is deferred: give the "
-		    "directory room and let the daemon's user write there)",
-		    directory, unlogged, strerror(error));
-	unlogged = 0;
+	if (log_limit_passes(&limit, &unlogged))
+		log_warning("spool: directory=%s, unlogged=%lu (%s; what does not fit into memory is deferred: give "
+			    "the directory room and let the daemon's user write there)",
+			    directory, unlogged, strerror(error));
 }
 
 bool spool_append(struct spool *spool, const void *data, size_t length)

@@ -26,8 +26,6 @@
 #define ACCEPTS_PER_TURN 32 /* of one socket, so that sessions have their turn too */
 #define ACCEPT_PAUSE USEC_PER_SEC
 #define WARNING_INTERVAL (60 * USEC_PER_SEC)
-#define REFUSALS_PER_SECOND 0.2 /* that are logged */
-#define REFUSALS_BURST 20
 
 struct listening_socket {
 	struct list node;
@@ -293,7 +291,6 @@ struct listener *listener_create(struct conf *conf, const struct tag_key *key, c
 		.conf = conf_ref(conf),
 		.ended = on_session_ended,
 	};
-	rate_set(&listener->ingest.refusals, REFUSALS_PER_SECOND, REFUSALS_BURST);
 	list_init(&listener->ingest.sessions);
 	list_init(&listener->sockets);
 	timer_init(&listener->pause, "descriptors", on_pause_over, listener);

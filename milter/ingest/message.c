@@ -12,6 +12,7 @@
 
 #include "base/conf.h"
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "base/mem.h"
 #include "base/spool.h"
 #include "ingest/message.h"
@@ -157,6 +158,16 @@ static void identify(struct incoming *incoming)
 	}
 }
 
+static void log_strays(const struct message *message, unsigned long strays)
+{
+	static struct log_limit limit = LOG_LIMIT("strays");
+	unsigned long unlogged;
+
+	if (log_limit_passes(&limit, &unlogged))
+		log_warning("%s: strays=%lu, unlogged=%lu (CR or LF alone in the message; each became a space)",
+			    *message->queue_id != '\0' ? message->queue_id : "-", strays, unlogged);
+}
+
 struct reply *incoming_finish(struct incoming *incoming)
 {
 	struct message *message = incoming->message;
@@ -166,8 +177,7 @@ struct reply *incoming_finish(struct incoming *incoming)
 	message->has_8bit = incoming->decoder.has_8bit;
 	message->header_8bit = header_filter_8bit(incoming->filter);
 	if (incoming->decoder.strays > 0)
-		log_warning("%s: strays=%lu (CR or LF alone in the message; each became a space)",
-			    *message->queue_id != '\0' ? message->queue_id : "-", incoming->decoder.strays);
+		log_strays(message, incoming->decoder.strays);
 	message->body = incoming->spool;
 	incoming->spool = NULL;
 	incoming->refusal = NULL;

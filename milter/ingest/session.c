@@ -19,6 +19,7 @@
 #include "base/conf.h"
 #include "base/journey.h"
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/publish.h"
@@ -103,6 +104,19 @@ void session_enter(struct session *session, enum session_state state)
 	limit_arm(session);
 }
 
+static void log_abandoned(const struct session *session, const struct message *message)
+{
+	static struct log_limit limit = LOG_LIMIT("abandoned");
+	unsigned long unlogged;
+
+	if (log_limit_passes(&limit, &unlogged))
+		log_warning("%s: abandoned: peer=%s, nrcpt=%zu, unsettled=%zu, waited=%.1f, unlogged=%lu (the MTA "
+			    "ended its session before all verdicts)",
+			    *message->queue_id != '\0' ? message->queue_id : "-", session->peer.name,
+			    message->recipient_count, message_unsettled(message),
+			    (double)(clock_now() - message->complete) / (double)USEC_PER_SEC, unlogged);
+}
+
 void session_drop_transaction(struct session *session)
 {
 	struct message *message = session->message;
@@ -114,11 +128,7 @@ void session_drop_transaction(struct session *session)
 	if (message == NULL)
 		return;
 	if (session->state == SESSION_VERDICTS) {
-		log_warning("%s: abandoned: peer=%s, nrcpt=%zu, unsettled=%zu, waited=%.1f (the MTA ended its session "
-			    "before all verdicts)",
-			    *message->queue_id != '\0' ? message->queue_id : "-", session->peer.name,
-			    message->recipient_count, message_unsettled(message),
-			    (double)(clock_now() - message->complete) / (double)USEC_PER_SEC);
+		log_abandoned(session, message);
 		session->ingest->relay.abandon(session->ingest->relay.router, message);
 	}
 	message_unref(&session->message);
@@ -160,20 +170,18 @@ void session_rest(struct session *session)
 }
 
 /* Any local user can connect over TCP, again and again: that must not drown the log. */
-static void log_refusal(struct session *session, const char *why)
+static void log_refusal(const struct session *session, const char *why)
 {
-	struct ingest *ingest = session->ingest;
+	static struct log_limit limit = LOG_LIMIT_OF("refused", 5, 20);
 	char uid[24] = "-";
+	unsigned long unlogged;
 
-	if (rate_take(&ingest->refusals, clock_now()) > 0) {
-		ingest->refusals_unlogged++;
+	if (!log_limit_passes(&limit, &unlogged))
 		return;
-	}
 	if (session->peer.uid != -1)
 		snprintf(uid, sizeof(uid), "%" PRId64, session->peer.uid);
 	log_warning("refused: protocol=%s, peer=%s, uid=%s, state=%s, unlogged=%lu (%s)", session->flavour->name,
-		    session->peer.name, uid, session_state_names[session->state], ingest->refusals_unlogged, why);
-	ingest->refusals_unlogged = 0;
+		    session->peer.name, uid, session_state_names[session->state], unlogged, why);
 }
 
 void session_refuse_peer(struct session *session, const char *reply, const char *why)
@@ -322,6 +330,16 @@ static bool swallow(struct session *session, struct evbuffer *input)
 	return end.pos != -1;
 }
 
+static void log_errors(const struct session *session)
+{
+	static struct log_limit limit = LOG_LIMIT("errors");
+	unsigned long unlogged;
+
+	if (log_limit_passes(&limit, &unlogged))
+		log_warning("errors: protocol=%s, peer=%s, errors=%u, unlogged=%lu (too many; the session was ended)",
+			    session->flavour->name, session->peer.name, session->errors, unlogged);
+}
+
 /*
  * One command line. Only CR LF ends it (RFC 5321 §2.3.8): a bare LF within a line must not begin another command.
  * False if there is no whole line yet.
@@ -348,8 +366,7 @@ static bool read_command(struct session *session, struct evbuffer *input)
 			dialogue_obey(session, line);
 	}
 	if (session->errors > ERRORS_MAX && session->state != SESSION_CLOSING) {
-		log_warning("errors: protocol=%s, peer=%s, errors=%u (too many; the session was ended)",
-			    session->flavour->name, session->peer.name, session->errors);
+		log_errors(session);
 		session_say(session, "421 4.7.0 Too many errors");
 		session_hang_up(session);
 	}
@@ -466,6 +483,18 @@ static void watch(struct session *session)
 		limit_arm(session);
 }
 
+static void log_timeout(const struct session *session)
+{
+	static struct log_limit limit = LOG_LIMIT("timeout");
+	unsigned long unlogged;
+
+	if (log_limit_passes(&limit, &unlogged))
+		log_warning("timeout: protocol=%s, peer=%s, state=%s, age=%.0f, unlogged=%lu (the client was silent or "
+			    "too slow)",
+			    session->flavour->name, session->peer.name, session_state_names[session->state],
+			    (double)(clock_now() - session->opened) / (double)USEC_PER_SEC, unlogged);
+}
+
 static void on_limit(void *arg)
 {
 	struct session *session = arg;
@@ -475,9 +504,7 @@ static void on_limit(void *arg)
 	} else if (session->state == SESSION_CLOSING) {
 		session_free(session);
 	} else {
-		log_warning("timeout: protocol=%s, peer=%s, state=%s, age=%.0f (the client was silent or too slow)",
-			    session->flavour->name, session->peer.name, session_state_names[session->state],
-			    (double)(clock_now() - session->opened) / (double)USEC_PER_SEC);
+		log_timeout(session);
 		session_say(session, "421 4.4.2 %s waited too long for you", session->ingest->conf->hostname);
 		session_hang_up(session);
 		write_and_go_on(session);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "check_base.h"
 #include "log_writer.h"
 
@@ -262,6 +263,94 @@ START_TEST(any_thread_may_log_even_while_the_log_is_closed)
 }
 END_TEST
 
+/* A writer that takes each line only when it is let go. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void write_gate(enum log_level level, const char *line)
+{
+	(void)level, (void)line;
+	pthread_mutex_lock(&gate);
+	pthread_mutex_unlock(&gate);
+}
+
+/* Until the logger thread is (not) in its writer. */
+static void await_stuck(bool stuck)
+{
+	for (unsigned i = 0; i < 5000 && (log_stuck_for() > 0) != stuck; i++)
+		usleep(1000);
+	ck_assert((log_stuck_for() > 0) == stuck);
+}
+
+START_TEST(it_is_known_how_long_a_line_has_been_written)
+{
+	log_open_writer(write_gate, false);
+	ck_assert_int_eq(log_stuck_for(), 0);
+	pthread_mutex_lock(&gate);
+	usec_t before = clock_now();
+	log_info("stuck");
+	await_stuck(true);
+	usleep(20000);
+	usec_t stuck = log_stuck_for();
+	ck_assert_int_ge(stuck, 20 * USEC_PER_MSEC);
+	ck_assert_int_le(stuck, clock_now() - before);
+	clock_fake_start(); /* a clock that stands still does not hide it */
+	usleep(2000);
+	ck_assert_int_gt(log_stuck_for(), stuck);
+	clock_fake_stop();
+	pthread_mutex_unlock(&gate);
+	await_stuck(false);
+	pthread_mutex_lock(&gate);
+	log_info("stuck anew");
+	await_stuck(true);
+	ck_assert_int_lt(log_stuck_for(), clock_now() - before - 20 * USEC_PER_MSEC); /* not since the first */
+	pthread_mutex_unlock(&gate);
+	log_close(USEC_PER_SEC);
+	ck_assert_int_eq(log_stuck_for(), 0);
+}
+END_TEST
+
+/* ---- lines that repeat ---- */
+
+START_TEST(a_line_that_repeats_is_bounded_and_counted)
+{
+	static struct log_limit limit = LOG_LIMIT_OF("sample", 10, 3);
+	unsigned long unlogged = 99;
+	clock_fake_start();
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert(log_limit_passes(&limit, &unlogged));
+		ck_assert_uint_eq(unlogged, 0);
+	}
+	for (unsigned i = 0; i < 5; i++)
+		ck_assert(!log_limit_passes(&limit, &unlogged));
+	clock_fake_advance(10 * USEC_PER_SEC);
+	ck_assert(log_limit_passes(&limit, &unlogged));
+	ck_assert_uint_eq(unlogged, 5);
+	ck_assert(!log_limit_passes(&limit, &unlogged));
+	clock_fake_stop();
+}
+END_TEST
+
+START_TEST(what_was_held_back_is_told_once)
+{
+	static struct log_limit with = LOG_LIMIT_OF("with", 10, 1), without = LOG_LIMIT_OF("without", 10, 1);
+	unsigned long unlogged;
+	clock_fake_start();
+	for (unsigned i = 0; i < 4; i++) {
+		(void)!log_limit_passes(&with, &unlogged);
+		(void)!log_limit_passes(&without, NULL);
+	}
+	clock_fake_advance(10 * USEC_PER_SEC);
+	ck_assert(log_limit_passes(&with, &unlogged));
+	ck_assert(log_limit_passes(&without, NULL)); /* told of nothing: the three are still to be told */
+	log_limit_tell();
+	ck_assert_uint_eq(captured_count, 1);
+	ck_assert_str_eq(captured, "log: line=without, unlogged=3");
+	log_limit_tell();
+	ck_assert_uint_eq(captured_count, 1);
+	clock_fake_stop();
+}
+END_TEST
+
 Suite *log_suite(void)
 {
 	Suite *suite = suite_create("log");
@@ -272,7 +361,12 @@ Suite *log_suite(void)
 	tcase_add_test(lines, a_peer_cannot_make_a_second_line);
 	tcase_add_test(lines, only_printable_utf8_passes);
 	tcase_add_test(lines, a_long_line_is_cut_and_says_so);
+	tcase_add_test(lines, a_line_that_repeats_is_bounded_and_counted);
+	tcase_add_test(lines, what_was_held_back_is_told_once);
 	suite_add_tcase(suite, lines);
+	TCase *writers = tcase_create("writers");
+	tcase_add_test(writers, it_is_known_how_long_a_line_has_been_written);
+	suite_add_tcase(suite, writers);
 	TCase *ring = tcase_create("ring");
 	tcase_set_timeout(ring, 60);
 	tcase_add_checked_fixture(ring, sockets_open, sockets_close);

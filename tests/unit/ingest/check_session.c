@@ -348,7 +348,7 @@ START_TEST(too_many_errors_end_the_session)
 	mta_say(mta, "WHAT\r\nNOOP\r\n");
 	mta_expect(mta, "500 5.5.2 Unknown command\r\n421 4.7.0 Too many errors\r\n<closed>");
 	ck_assert_str_eq(logged(),
-			 "warning: errors: protocol=LMTP, peer=unix, errors=21 (too many; the session was ended)\n");
+			 "warning: errors: protocol=LMTP, peer=unix, errors=21, unlogged=0 (too many; the session was ended)\n");
 	close(mta);
 }
 END_TEST
@@ -572,7 +572,7 @@ START_TEST(a_message_nobody_waits_for_is_abandoned)
 	ck_assert_uint_eq(router.abandoned_count, 1);
 	ck_assert_ptr_eq(router.abandoned[0], router.taken[0]);
 	ck_assert_str_eq(logged(),
-			 "warning: -: abandoned: peer=unix, nrcpt=2, unsettled=1, waited=12.0 (the MTA ended its "
+			 "warning: -: abandoned: peer=unix, nrcpt=2, unsettled=1, waited=12.0, unlogged=0 (the MTA ended its "
 			 "session before all verdicts)\n");
 	relay_says(0, 1, "250 2.0.0 too late"); /* nobody is told, nothing breaks */
 	loop_settle();
@@ -878,7 +878,7 @@ START_TEST(strays_are_logged_once_a_message)
 	mta_hear(mta);
 	mta_say(mta, "\r\na\nb\rc\r\nd\ne\r\n.\r\n");
 	ck_assert_str_eq(body_of(router.taken[0]), "\r\na b c\r\nd e\r\n");
-	ck_assert_str_eq(logged(), "warning: ID9: strays=3 (CR or LF alone in the message; each became a space)\n");
+	ck_assert_str_eq(logged(), "warning: ID9: strays=3, unlogged=0 (CR or LF alone in the message; each became a space)\n");
 	close(mta);
 }
 END_TEST
@@ -908,7 +908,7 @@ START_TEST(a_silent_client_is_cut)
 		pass(1);
 		mta_expect(mta, "421 4.4.2 mx.example waited too long for you\r\n<closed>");
 		snprintf(expected, sizeof(expected),
-			 "timeout: protocol=LMTP, peer=unix, state=%s, age=%u (the client was silent or too slow)\n",
+			 "timeout: protocol=LMTP, peer=unix, state=%s, age=%u, unlogged=0 (the client was silent or too slow)\n",
 			 cases[i].state, cases[i].limit);
 		ck_assert_ptr_nonnull(strstr(logged(), expected));
 		close(mta);
