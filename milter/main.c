@@ -128,6 +128,7 @@ static bool reload(char text[CONF_ERROR_SIZE])
 	router_reload(self.router, conf);
 	milter_set_conf(conf);
 	stall_configure(conf);
+	outcome_configure(conf);
 	spool_configure(conf->memory_limit, self.began->spool_directory);
 	list_restart_keys(self.began, conf, text);
 	conf_unref(&self.conf);
@@ -405,6 +406,7 @@ static bool start(char error[ERROR_SIZE])
 	timer_init(&self.ending, "end", look_at_end, NULL);
 	take_signals();
 	outcome_start();
+	outcome_configure(self.conf);
 	stats_start();
 	stats_set_gauges(pool_gauges);
 	latency_start();

@@ -16,6 +16,7 @@
 
 enum tls_mode { TLS_NONE = 0, TLS_STARTTLS, TLS_IMPLICIT };
 enum failover { FAILOVER_QUEUE = 0, FAILOVER_DIRECT };
+enum log_messages { LOG_MESSAGES_AUTO = 0, LOG_MESSAGES_ALL, LOG_MESSAGES_SLOW_FAILED, LOG_MESSAGES_NONE };
 enum streaming { STREAMING_OFF = 0, STREAMING_AUTO, STREAMING_DEEP };
 
 struct host_port {
@@ -98,6 +99,8 @@ struct conf {
 	char *spool_directory;
 	struct stage_limit *stall_limits; /* of every relay that has none of its own, and of the stages at the MTA */
 	size_t stall_limit_count;
+	enum log_messages log_messages; /* which outcomes have a line */
+	usec_t slow_message;
 	struct relay_conf *relays;
 	size_t relay_count;
 	struct route_conf *routes;

@@ -28,9 +28,10 @@
 #define SHORTEST_AGE (10 * USEC_PER_SEC) /* of a connection: a shorter life is a storm of set-ups */
 #define SLOWEST_RATE 0.001
 
-static const char *const tls_words[] = {"none", "starttls", "implicit", NULL}; /* enum tls_mode */
-static const char *const failover_words[] = {"queue", "direct", NULL};         /* enum failover */
-static const char *const streaming_words[] = {"off", "auto", "deep", NULL};    /* enum streaming */
+static const char *const tls_words[] = {"none", "starttls", "implicit", NULL};                /* enum tls_mode */
+static const char *const failover_words[] = {"queue", "direct", NULL};                        /* enum failover */
+static const char *const streaming_words[] = {"off", "auto", "deep", NULL};                   /* enum streaming */
+static const char *const log_messages_words[] = {"auto", "all", "slow,failed", "none", NULL}; /* enum log_messages */
 static const char *const mechanism_words[] = {"PLAIN",         "LOGIN",   "CRAM-MD5",    "SCRAM-SHA-1",
 					      "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER", NULL};
 static const char *const sections[] = {"relay", "route", NULL};
@@ -67,6 +68,8 @@ static const struct conf_key keys[] = {
 	TOP("memory-limit", size, memory_limit, 0, "64M", 1 << 20, (double)((uint64_t)1 << 40), NULL),
 	TOP("spool-directory", path, spool_directory, 0, LOCALSTATEDIR "/lib/relaypool", 0, 0, NULL),
 	TOP("stall-limits", stage_limit, stall_limits, offsetof(struct conf, stall_limit_count), NULL, 0.1, DAY, NULL),
+	TOP("log-messages", choice, log_messages, 0, "auto", 0, 0, log_messages_words),
+	TOP("slow-message", seconds, slow_message, 0, "5", SHORTEST, DAY, NULL),
 
 	RELAY("host", host, hosts, offsetof(struct relay_conf, host_count), NULL, 0, 0, NULL),
 	RELAY("port", port, port, 0, NULL, 1, UINT16_MAX, NULL),

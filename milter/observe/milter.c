@@ -31,6 +31,7 @@
 #include "base/mem.h"
 #include "base/rate.h"
 #include "door_private.h"
+#include "libmilter_log.h"
 #include "quiet.h"
 
 /*
@@ -533,6 +534,7 @@ bool milter_start(const struct milter_settings *settings, struct conf *conf, cha
 {
 	assert(!milter.started);
 	milter.settings = *settings;
+	libmilter_log_start();
 	if (!register_filter()) {
 		snprintf(error, NET_ERROR_SIZE, "this libmilter is not the one that relaypoold was built with");
 		return false;

@@ -11,10 +11,12 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "base/mem.h"
 #include "base/publish.h"
 #include "base/spool.h"
 #include "seconds.h"
+#include "sieve.h"
 #include "smtp/reply.h"
 
 #define TEXT_MAX 512                    /* octets of a reply or a reason in one line */
@@ -139,6 +141,7 @@ static struct failure *find_failure(const char *relay, const char *text)
 
 static void note_failure(const struct event *event)
 {
+	static struct log_limit limit = LOG_LIMIT_OF("connection", 1, FAILURES_MAX);
 	const char *relay = known(event->relay), *text = known(event->text);
 	struct failure *failure = find_failure(relay, text);
 	if (failure != NULL) {
@@ -148,6 +151,9 @@ static void note_failure(const struct event *event)
 		failure->last = event->at;
 		return;
 	}
+	/* A relay that never says the same twice: its lines would have no end. */
+	if (!log_limit_passes(&limit, NULL))
+		return;
 	if (list_count(&failures) == FAILURES_MAX)
 		forget_failure(LIST_ENTRY_OF(failures.next, struct failure, node));
 	failure = mem_alloc(sizeof *failure);
@@ -185,7 +191,8 @@ static void write_event(const struct event *event)
 	char added[64], took[SECONDS_SIZE], why[TEXT_MAX];
 	switch (event->kind) {
 	case EVENT_OUTCOME:
-		write_outcome(event);
+		if (sieve_passes(event))
+			write_outcome(event);
 		break;
 	case EVENT_CONNECTION_OPENED:
 		snprintf(added, sizeof added, ", setup=%s", seconds_short(event->took, took));
@@ -220,8 +227,19 @@ void outcome_start(void)
 	publish_subscribe(write_event);
 }
 
+void outcome_configure(const struct conf *conf)
+{
+	sieve_configure(conf);
+}
+
+unsigned long outcome_left_out(void)
+{
+	return sieve_left_out();
+}
+
 void outcome_stop(void)
 {
+	sieve_stop();
 	while (!list_empty(&failures))
 		forget_failure(LIST_ENTRY_OF(failures.next, struct failure, node));
 }

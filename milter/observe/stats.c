@@ -11,9 +11,11 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "base/mem.h"
 #include "base/publish.h"
 #include "histogram.h"
+#include "observe/outcome.h"
 #include "seconds.h"
 
 #define INTERVAL (60 * USEC_PER_SEC)
@@ -43,6 +45,7 @@ static struct list relays = {&relays, &relays};
 static struct timer minute;
 static usec_t minute_begin;
 static stats_gauges_fn *read_gauges;
+static unsigned long log_dropped_before, left_out_before; /* when the minute began */
 
 /* ---- counting ---- */
 
@@ -178,16 +181,29 @@ static void write_line(const struct relay_stats *relay, long long interval)
 		 seconds_fine(histogram_quantile(&figures->transfer, 95), transfer_p95));
 }
 
+/* What the log itself lacks of this minute: nothing may be missing unseen. */
+static void write_log_line(long long interval)
+{
+	unsigned long lost = log_dropped() - log_dropped_before, left_out = outcome_left_out() - left_out_before;
+	if (lost > 0 || left_out > 0)
+		log_info("log: interval=%lld, dropped=%lu, left_out=%lu", interval, lost, left_out);
+	log_dropped_before += lost;
+	left_out_before += left_out;
+	log_limit_tell();
+}
+
 static void write_lines(void)
 {
 	usec_t passed = clock_now() - minute_begin;
+	long long interval = (long long)((passed + USEC_PER_SEC / 2) / USEC_PER_SEC);
 	LIST_EACH (node, next, &relays) {
 		struct relay_stats *relay = LIST_ENTRY_OF(node, struct relay_stats, node);
 		if (!had_traffic(&relay->minute.counts))
 			continue;
-		write_line(relay, (long long)((passed + USEC_PER_SEC / 2) / USEC_PER_SEC));
+		write_line(relay, interval);
 		memset(&relay->minute, 0, sizeof relay->minute);
 	}
+	write_log_line(interval);
 	minute_begin = clock_now();
 }
 

@@ -132,6 +132,9 @@ static const struct {
 	 "conf:2: smtp: inet:PORT@HOST with a loopback"},
 	{"failover = direct\nsmtp = \"inet6:10025@[::2]\"\n" ONE_RELAY, "conf:2: smtp: inet:PORT@HOST with a loopback"},
 	{"failover = direct\nsmtp = unix:/a\n" ONE_RELAY, "conf:2: smtp: inet:PORT@HOST with a loopback"},
+	{"log-messages = slow\n" ONE_RELAY,
+	 "conf:1: log-messages = \"slow\": allowed are auto, all, slow,failed, none"},
+	{"slow-message = 0\n" ONE_RELAY, "conf:1: slow-message = \"0\": a number of seconds from 0.001 to 86400"},
 	{"failover = none\n" ONE_RELAY, "conf:1: failover = \"none\": allowed are queue, direct"},
 	{"user = no-such-user\n" ONE_RELAY, "conf:1: user = \"no-such-user\": there is no such user"},
 	{"socket-group = no-such-group\n" ONE_RELAY,
@@ -302,6 +305,8 @@ START_TEST(one_line_is_a_whole_configuration)
 	ck_assert_int_eq(conf->failover, FAILOVER_QUEUE);
 	ck_assert_uint_eq(conf->memory_limit, 64 << 20);
 	ck_assert_str_eq(conf->spool_directory, LOCALSTATEDIR "/lib/relaypool");
+	ck_assert_int_eq(conf->log_messages, LOG_MESSAGES_AUTO);
+	ck_assert_int_eq(conf->slow_message, 5 * USEC_PER_SEC);
 	ck_assert(!conf->wants_headers);
 	conf_unref(&conf);
 	ck_assert_ptr_null(conf);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/conf.h"
+#include "base/log_limit.h"
 #include "base/publish.h"
 #include "base/spool.h"
 #include "check_observe.h"
@@ -195,8 +197,12 @@ START_TEST(a_relay_that_never_says_the_same_twice_fills_no_memory)
 		connection_failed("ses", "-", text);
 		connection_failed("ses", "-", text);
 	}
-	/* 200 once, and the second one of each that had to be forgotten. */
-	ck_assert_uint_eq(lines_count(), 200 + 200 - 64);
+	/* As many as are kept in mind are written once; the others are counted. */
+	ck_assert_uint_eq(lines_count(), 64);
+	log_limit_tell();
+	ck_assert_str_eq(lines_get(64), "log: line=connection, unlogged=272");
+	outcome_stop();
+	ck_assert_uint_eq(lines_count(), 65 + 64); /* what each of the 64 was held back for */
 }
 END_TEST
 
@@ -279,6 +285,121 @@ START_TEST(the_life_of_a_connection_is_for_debugging)
 }
 END_TEST
 
+/* ---- which outcomes have a line ---- */
+
+static struct conf conf;
+
+static void configure(enum log_messages messages)
+{
+	conf.log_messages = messages;
+	conf.slow_message = 5 * USEC_PER_SEC;
+	outcome_configure(&conf);
+}
+
+/* One that took `seconds`, `queue` of them in the MTA's queue. */
+static void settle(const char *verdict, usec_t seconds, usec_t queue)
+{
+	say(verdict);
+	struct event event = outcome_event();
+	event.delays.queue = queue * USEC_PER_SEC;
+	event.delay = seconds * USEC_PER_SEC;
+	publish(&event);
+}
+
+#define SENT "250 ok\r\n"
+
+START_TEST(only_what_is_chosen_has_a_line)
+{
+	static const struct {
+		enum log_messages messages;
+		unsigned lines;
+	} choices[] = {
+		{LOG_MESSAGES_ALL, 5}, {LOG_MESSAGES_AUTO, 5}, {LOG_MESSAGES_SLOW_FAILED, 3}, {LOG_MESSAGES_NONE, 0}};
+	for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
+		lines_forget();
+		configure(choices[i].messages);
+		settle(SENT, 0, 0);
+		settle(SENT, 9, 7); /* the MTA's queue does not make it slow */
+		settle(SENT, 9, 4);
+		settle("450 later\r\n", 0, 0);
+		settle("550 no\r\n", 0, 0);
+		ck_assert_uint_eq(lines_count(), choices[i].lines);
+	}
+	ck_assert_uint_eq(outcome_left_out(), 0);
+}
+END_TEST
+
+START_TEST(when_there_are_many_only_slow_and_failed_ones_have_a_line)
+{
+	configure(LOG_MESSAGES_AUTO);
+	for (unsigned i = 0; i < 99; i++)
+		settle(SENT, 0, 0);
+	ck_assert_uint_eq(lines_count(), 99);
+	lines_forget();
+	settle(SENT, 0, 0);
+	settle(SENT, 0, 0);
+	settle(SENT, 9, 0);
+	settle("450 later\r\n", 0, 0);
+	ck_assert_uint_eq(lines_count(), 3);
+	ck_assert_str_eq(lines_get(0), "outcomes: event=thinned, rate=20 (only slow and failed ones have a line)");
+	ck_assert_ptr_nonnull(strstr(lines_get(1), "delay=9, "));
+	ck_assert_ptr_nonnull(strstr(lines_get(2), "status=deferred"));
+	ck_assert_uint_eq(outcome_left_out(), 2);
+	clock_fake_advance(5 * USEC_PER_SEC); /* the timer alone ends it: no more come */
+	ck_assert_str_eq(lines_get(3), "outcomes: event=all, left_out=2");
+	ck_assert_int_eq(clock_next_due(), -1);
+	settle(SENT, 0, 0);
+	ck_assert_uint_eq(lines_count(), 5);
+}
+END_TEST
+
+/* `rate` outcomes in each of some seconds. */
+static void settle_for(unsigned seconds, unsigned rate)
+{
+	for (unsigned i = 0; i < seconds; i++) {
+		clock_fake_advance(USEC_PER_SEC);
+		for (unsigned j = 0; j < rate; j++)
+			settle(SENT, 0, 0);
+	}
+}
+
+START_TEST(a_rate_between_the_two_changes_nothing)
+{
+	configure(LOG_MESSAGES_AUTO);
+	settle_for(60, 15);
+	ck_assert_uint_eq(outcome_left_out(), 0);
+	settle_for(6, 30);
+	unsigned long before = outcome_left_out();
+	ck_assert_uint_gt(before, 0);
+	lines_forget();
+	settle_for(60, 15);
+	ck_assert_uint_eq(outcome_left_out(), before + 60 * 15);
+	ck_assert_uint_eq(lines_count(), 0);
+	settle_for(10, 5);
+	ck_assert_ptr_nonnull(strstr(lines_get(0), "outcomes: event=all, left_out="));
+}
+END_TEST
+
+START_TEST(another_choice_or_the_end_ends_the_leaving_out)
+{
+	configure(LOG_MESSAGES_AUTO);
+	settle_for(1, 101);
+	lines_forget();
+	configure(LOG_MESSAGES_AUTO); /* a reload alone does not */
+	ck_assert_uint_eq(lines_count(), 0);
+	configure(LOG_MESSAGES_ALL);
+	ck_assert_str_eq(lines_get(0), "outcomes: event=all, left_out=2");
+	settle(SENT, 0, 0);
+	ck_assert_uint_eq(lines_count(), 2);
+	configure(LOG_MESSAGES_AUTO);
+	settle(SENT, 0, 0);
+	lines_forget();
+	outcome_stop();
+	ck_assert_str_eq(lines_get(0), "outcomes: event=all, left_out=1");
+	ck_assert_int_eq(clock_next_due(), -1);
+}
+END_TEST
+
 Suite *outcome_suite(void)
 {
 	Suite *suite = suite_create("outcome");
@@ -299,6 +420,10 @@ Suite *outcome_suite(void)
 	tcase_add_test(tcase, a_line_names_the_host_once);
 	tcase_add_test(tcase, a_relay_down_and_up_is_told);
 	tcase_add_test(tcase, the_life_of_a_connection_is_for_debugging);
+	tcase_add_test(tcase, only_what_is_chosen_has_a_line);
+	tcase_add_test(tcase, when_there_are_many_only_slow_and_failed_ones_have_a_line);
+	tcase_add_test(tcase, a_rate_between_the_two_changes_nothing);
+	tcase_add_test(tcase, another_choice_or_the_end_ends_the_leaving_out);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

@@ -4,9 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/conf.h"
+#include "base/log_limit.h"
 #include "base/publish.h"
 #include "check_observe.h"
+#include "observe/outcome.h"
 #include "observe/stats.h"
+#include "smtp/reply.h"
 
 #define MINUTE (60 * USEC_PER_SEC)
 
@@ -195,6 +199,37 @@ START_TEST(the_end_writes_the_minute_that_has_begun)
 }
 END_TEST
 
+START_TEST(what_the_log_lacks_is_told_in_its_minute)
+{
+	static struct log_limit limit = LOG_LIMIT_OF("sample", 600, 1);
+	const struct conf conf = {.log_messages = LOG_MESSAGES_AUTO, .slow_message = USEC_PER_SEC};
+	outcome_start();
+	outcome_configure(&conf);
+	struct reply *reply = reply_local(LOCAL_NO_ROUTE, 250, "2.0.0", "ok");
+	struct message message = {.queue_id = "4fXyZ1"};
+	struct event event = {.kind = EVENT_OUTCOME,
+			      .relay = "ses",
+			      .message = &message,
+			      .reply = reply,
+			      .recipients = 1,
+			      .delay = -1};
+	for (unsigned i = 0; i < 130; i++)
+		publish(&event);
+	for (unsigned i = 0; i < 4; i++)
+		(void)!log_limit_passes(&limit, NULL);
+	clock_fake_advance(30 * USEC_PER_SEC);
+	lines_forget();
+	clock_fake_advance(30 * USEC_PER_SEC);
+	ck_assert_ptr_nonnull(strstr(lines_get(0), "statistics: relay=ses, interval=60, "));
+	ck_assert_str_eq(lines_get(1), "log: interval=60, dropped=0, left_out=31");
+	ck_assert_str_eq(lines_get(2), "log: line=sample, unlogged=3");
+	clock_fake_advance(MINUTE);
+	ck_assert_uint_eq(lines_count(), 3);
+	outcome_stop();
+	reply_unref(&reply);
+}
+END_TEST
+
 START_TEST(ctl_sees_times_since_the_start)
 {
 	settle("ses", STATUS_SENT, 1, 0, 0);
@@ -221,6 +256,7 @@ Suite *stats_suite(void)
 	tcase_add_test(tcase, transactions_without_an_outcome_are_counted_by_the_next_or_by_the_close);
 	tcase_add_test(tcase, an_unused_connection_is_no_reuse);
 	tcase_add_test(tcase, the_end_writes_the_minute_that_has_begun);
+	tcase_add_test(tcase, what_the_log_lacks_is_told_in_its_minute);
 	tcase_add_test(tcase, ctl_sees_times_since_the_start);
 	suite_add_tcase(suite, tcase);
 	return suite;
