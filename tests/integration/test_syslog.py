@@ -8,7 +8,8 @@ import socket
 import statistics
 import subprocess
 
-from lib import daemon, front as fronts, scene, settings
+from lib import daemon, scene, settings
+from lib import front as fronts
 from lib.message import Message
 from lib.relay import RelayPostfix
 from lib.store import Store
