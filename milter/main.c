@@ -273,8 +273,14 @@ static bool pool_gauges(const char *relay, struct stats_gauges *out)
 /* The stall watch asks likewise. */
 static void tell_waits(wait_fn *fn, void *arg)
 {
+	const struct wait log = {.relay = "-",
+				 .stage = STAGE_COUNT,
+				 .cause = CAUSE_LOG,
+				 .since = clock_now() - log_stuck_for(),
+				 .queue_id = ""};
 	router_each_wait(self.router, fn, arg);
 	listener_each_wait(self.listener, fn, arg);
+	fn(&log, arg);
 }
 
 static unsigned count_sessions(void)

@@ -331,8 +331,8 @@ static sfsistat mlfi_negotiate(SMFICTX *ctx, unsigned long actions, unsigned lon
 		smfi_setsymlist(ctx, SMFIM_DATA, (char *)"i");
 		smfi_setsymlist(ctx, SMFIM_EOM, (char *)"i");
 	}
-	session->protocol = protocol & (steps_not_needed(session->conf) | SMFIP_NR_CONN | SMFIP_NR_MAIL |
-					SMFIP_NR_RCPT | SMFIP_NR_DATA | SMFIP_NR_HDR | SMFIP_NR_EOH);
+	session->protocol = protocol & (steps_not_needed(session->conf) | SMFIP_NR_CONN | SMFIP_NR_RCPT |
+					SMFIP_NR_DATA | SMFIP_NR_HDR | SMFIP_NR_EOH);
 	*want_actions = actions & SMFIF_ADDHDRS;
 	*want_protocol = session->protocol;
 	*want2 = *want3 = 0;
@@ -360,7 +360,7 @@ static sfsistat mlfi_envfrom(SMFICTX *ctx, char **arguments)
 	session->headers = 0;
 	session->has_sender = wants_senders(session->conf) && copy_address(arguments[0], session->sender);
 	door_mail(session->door);
-	return nothing_to_say(session, SMFIP_NR_MAIL);
+	return SMFIS_CONTINUE; /* answered, else Postfix would keep it back until something is */
 }
 
 /* The MTA has accepted the recipient. */

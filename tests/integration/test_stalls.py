@@ -231,3 +231,139 @@ def test_relaypool_and_network_causes():
         send(front, "slot")
     cases.append(Case("slot", "pool", "relaypool", "slot", restart))
     run_cases(cases, daemon, front)
+
+
+# ---- the MTA's side ----
+
+class Policy:
+    """A policy service of Postfix (SMTPD_POLICY_README) that lets pass, when it is allowed to."""
+
+    def __init__(self):
+        self.gate = threading.Event()
+        self.gate.set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            threading.Thread(target=self._answer, args=(self.listener.accept()[0],), daemon=True).start()
+
+    def _answer(self, client):
+        with client, client.makefile("rwb") as file:
+            while line := file.readline():
+                if line == b"\n":
+                    self.gate.wait(60)
+                    file.write(b"action=dunno\n\n")
+                    file.flush()
+
+
+class Dribbler:
+    """A client of the front that is slow with one message, in the way that it is told."""
+
+    def __init__(self, domain):
+        self.client = SmtpClient(scene.ADDRESS)
+        self.message = Message(next(numbers), recipients=(f"r@{domain}.example",), size=20000)
+        self.over = threading.Event()
+
+    def silent_after_mail(self):
+        self.client.command("MAIL FROM:<sender@front.test>")
+        self.over.wait(60)
+        self.client.command("RSET")
+        self.client.close()
+
+    def body(self, pause, size):
+        """In pieces of `size` octets, `pause` seconds apart, until it is over; then the rest at once."""
+        self.client.begin(self.message)
+        content = self.message.content().replace(b"\r\n.", b"\r\n..")
+        place = 0
+        while not self.over.is_set() and place < len(content):
+            self.client.send(content[place:place + size])
+            place += size
+            self.over.wait(pause)
+        self.client.send(content[place:] + b".\r\n")
+        self.client.reply()
+        self.client.close()
+
+    def start(self, how, *arguments):
+        threading.Thread(target=how, args=arguments, daemon=True).start()
+
+
+def hand_over_slowly(daemon, over):
+    """As an LMTP client that does not get on."""
+    client = SmtpClient(daemon.lmtp(), greeting="LHLO")
+    client.begin(Message(next(numbers), recipients=("r@plain.example",)))
+    client.send(b"Subject: half of it\r\n")
+    over.wait(60)
+    client.send(b"\r\n.\r\n")
+    client.reply()
+    client.close()
+
+
+SLEEPY = {"rcpt": 2526, "eom": 2527}  # ports whose first milter sleeps in that step
+NAP = 5                               # seconds
+
+
+def add_sleepy_milters(front):
+    for step, port in SLEEPY.items():
+        path = os.path.join(front.queue_directory, f"{step}.sock")
+        subprocess.Popen([os.path.join(settings.BUILD, "tests/tools/sleepy_milter"), f"unix:{path}", step, str(NAP)])
+        ours = "unix:relaypool/milter.sock"
+        front.postconf("-M", f"127.0.0.1:{port}/inet=127.0.0.1:{port} inet n - n - - smtpd"
+                       f" -o {{ smtpd_milters = unix:{step}.sock, {ours} }}")
+
+
+def send_to(port, domain):
+    message = Message(next(numbers), recipients=(f"r@{domain}.example",))
+    threading.Thread(target=lambda: SmtpClient(("127.0.0.1", port)).transaction(message), daemon=True).start()
+
+
+def queue_manager(front):
+    return int(subprocess.run(["pgrep", "-P", str(front.master_pid()), "-x", "qmgr"], capture_output=True, text=True,
+                              check=True).stdout)
+
+
+def test_mta_causes():
+    policy = Policy()
+    relays = {"plain": HoldingRelay(**PLAIN), "policy": HoldingRelay(**PLAIN),
+              "few": one_at_a_time(HoldingRelay(**PLAIN), 0.3)}
+    sections = "".join(relay_section(name, relay, account=name) for name, relay in relays.items())
+    front, daemon = start(sections, relays, {
+        "smtpd_restriction_classes": "slow",
+        "slow": f"check_policy_service inet:127.0.0.1:{policy.port}",
+        "smtpd_recipient_restrictions": "check_recipient_access inline:{ { policy.example = slow } }, permit_mynetworks, reject",
+    }, prepare=add_sleepy_milters)
+    cases = []
+
+    def client_case(name, holder, cause, how, *arguments):
+        dribbler = []
+
+        def begin():
+            dribbler.append(Dribbler("plain"))
+            dribbler[0].start(getattr(dribbler[0], how), *arguments)
+        cases.append(Case(name, "client", holder, cause, begin, lambda: dribbler[0].over.set()))
+    client_case("silent client", "client", "client", "silent_after_mail")
+    client_case("dribbling client", "client", "client", "body", 0.1, 20)
+    client_case("client that stops", "unknown", "door", "body", 60, 5000)
+
+    def slow_policy():
+        policy.gate.clear()
+        send(front, "policy")
+    cases.append(Case("policy", "mta", "mta", "server", slow_policy, policy.gate.set))
+    cases.append(Case("milter at RCPT", "mta", "mta", "server", lambda: send_to(SLEEPY["rcpt"], "plain")))
+    cases.append(Case("milter at the end", "client", "unknown", "door", lambda: send_to(SLEEPY["eom"], "plain")))
+
+    def stop_manager():
+        os.kill(queue_manager(front), signal.SIGSTOP)
+        send(front, "plain")
+    cases.append(Case("queue manager", "queue", "mta", "manager", stop_manager,
+                      lambda: os.kill(queue_manager(front), signal.SIGCONT)))
+
+    def few_processes():
+        front.allow_deliveries(1)
+        send(front, "few", 30)
+    cases.append(Case("delivery processes", "queue", "mta", "processes", few_processes))
+    over = threading.Event()
+    cases.append(Case("handover", "ingest", "mta", "handover",
+                      lambda: threading.Thread(target=hand_over_slowly, args=(daemon, over), daemon=True).start(), over.set))
+    run_cases(cases, daemon, front)
