@@ -5,14 +5,13 @@
  */
 #include <config.h>
 
-#include "answer.h"
+#include "answer_private.h"
 
 #include <confuse.h>
 #include <event2/event.h>
 #include <gsasl.h>
 #include <libmilter/mfapi.h>
 #include <openssl/crypto.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,100 +24,7 @@
 #include "observe/stats.h"
 #include "relay/route.h"
 
-const char *const refusal_names[REFUSALS] = {
-	[REFUSAL_FAILED] = "failed",
-	[REFUSAL_USAGE] = "usage",
-	[REFUSAL_PERMISSION] = "permission",
-};
-
-/* Rows of a list while it is made. */
-struct rows {
-	json_t *array;
-	const char *relay; /* only this one's; NULL: all */
-	size_t left_out;   /* beyond CONTROL_ROWS_MAX */
-};
-
-/* ---- values ---- */
-
-/* Takes over `value`. Memory that is not there ends the process, as everywhere (base/mem.h). */
-static void put(json_t *object, const char *key, json_t *value)
-{
-	if (json_object_set_new(object, key, value) == -1)
-		abort();
-}
-
-/* jansson takes valid UTF-8 only; what is not becomes '?', so that an odd octet never costs the whole answer. */
-static json_t *text(const char *string)
-{
-	if (!string)
-		return json_null();
-	json_t *value = json_string(string);
-	if (value)
-		return value;
-	char *clean = mem_strdup(string);
-	for (char *c = clean; *c; c++)
-		if ((unsigned char)*c > 126)
-			*c = '?';
-	value = json_string(clean);
-	free(clean);
-	return value;
-}
-
-static json_t *count(unsigned long number)
-{
-	return json_integer((json_int_t)number);
-}
-
-static json_t *seconds(usec_t time)
-{
-	return time < 0 ? json_null() : json_real((double)time / (double)USEC_PER_SEC);
-}
-
-static json_t *answer_new(void)
-{
-	json_t *answer = json_object();
-	put(answer, "schema", json_integer(CONTROL_SCHEMA));
-	return answer;
-}
-
-json_t *answer_refuse(enum refusal refusal, const char *format, ...)
-{
-	char sentence[CONF_ERROR_SIZE];
-	va_list arguments;
-	va_start(arguments, format);
-	vsnprintf(sentence, sizeof(sentence), format, arguments);
-	va_end(arguments);
-	json_t *answer = answer_new();
-	put(answer, "error", text(sentence));
-	put(answer, "reason", text(refusal_names[refusal]));
-	return answer;
-}
-
 /* ---- rows ---- */
-
-/* True if this row is to be made. */
-static bool rows_want(struct rows *rows, const char *relay)
-{
-	if (rows->relay && relay && strcmp(rows->relay, relay) != 0)
-		return false;
-	if (json_array_size(rows->array) < CONTROL_ROWS_MAX)
-		return true;
-	rows->left_out++;
-	return false;
-}
-
-static void rows_add(struct rows *rows, json_t *row)
-{
-	if (json_array_append_new(rows->array, row) == -1)
-		abort();
-}
-
-static void rows_put(json_t *answer, const char *key, struct rows *rows)
-{
-	put(answer, key, rows->array);
-	if (rows->left_out > 0)
-		put(answer, "left_out", count(rows->left_out));
-}
 
 /* What was counted for a relay; zeros and nulls if it never had anything to do. */
 struct tally {
@@ -131,14 +37,14 @@ static void tally_fill(const struct stats_view *stats, void *arg)
 	struct tally *tally = arg;
 	if (strcmp(stats->relay, tally->relay) != 0)
 		return;
-	put(tally->row, "sent", count(stats->counts.sent));
-	put(tally->row, "deferred", count(stats->counts.deferred));
-	put(tally->row, "bounced", count(stats->counts.bounced));
-	put(tally->row, "ambiguous", count(stats->counts.ambiguous));
-	put(tally->row, "wait_p50", seconds(stats->wait_p50));
-	put(tally->row, "wait_p95", seconds(stats->wait_p95));
-	put(tally->row, "transfer_p50", seconds(stats->transfer_p50));
-	put(tally->row, "transfer_p95", seconds(stats->transfer_p95));
+	answer_put(tally->row, "sent", answer_count(stats->counts.sent));
+	answer_put(tally->row, "deferred", answer_count(stats->counts.deferred));
+	answer_put(tally->row, "bounced", answer_count(stats->counts.bounced));
+	answer_put(tally->row, "ambiguous", answer_count(stats->counts.ambiguous));
+	answer_put(tally->row, "wait_p50", answer_seconds(stats->wait_p50));
+	answer_put(tally->row, "wait_p95", answer_seconds(stats->wait_p95));
+	answer_put(tally->row, "transfer_p50", answer_seconds(stats->transfer_p50));
+	answer_put(tally->row, "transfer_p95", answer_seconds(stats->transfer_p95));
 }
 
 static void tally_put(json_t *row, const char *relay)
@@ -146,9 +52,9 @@ static void tally_put(json_t *row, const char *relay)
 	static const char *const counts[] = {"sent", "deferred", "bounced", "ambiguous"};
 	static const char *const times[] = {"wait_p50", "wait_p95", "transfer_p50", "transfer_p95"};
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
-		put(row, counts[i], count(0));
+		answer_put(row, counts[i], answer_count(0));
 	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
-		put(row, times[i], json_null());
+		answer_put(row, times[i], json_null());
 	struct tally tally = {.relay = relay, .row = row};
 	stats_each(tally_fill, &tally);
 }
@@ -160,33 +66,34 @@ static void pool_row(const struct pool_view *pool, void *arg)
 		return;
 	char announced[512];
 	json_t *row = json_object();
-	put(row, "relay", text(pool->relay));
-	put(row, "account", text(pool->account));
-	put(row, "state", text(pool->state));
-	put(row, "mode", text(pool->mode));
-	put(row, "mode_reason", text(pool->mode_reason));
-	put(row, "mode_for", seconds(pool->mode_for));
-	put(row, "reason", text(pool->reason));
-	put(row, "retry_in", seconds(pool->retry_in));
-	put(row, "max_connections", count(pool->max_connections));
-	put(row, "opening", count(pool->opening));
-	put(row, "idle", count(pool->idle));
-	put(row, "busy", count(pool->busy));
-	put(row, "closing", count(pool->closing));
-	put(row, "lingering", count(pool->lingering));
-	put(row, "account_sockets", count(pool->account_sockets));
-	put(row, "account_max", count(pool->account_max));
-	put(row, "waiting", count(pool->waiting));
-	put(row, "oldest_wait", pool->waiting > 0 ? seconds(pool->oldest_wait) : json_null());
+	answer_put(row, "relay", answer_text(pool->relay));
+	answer_put(row, "account", answer_text(pool->account));
+	answer_put(row, "state", answer_text(pool->state));
+	answer_put(row, "mode", answer_text(pool->mode));
+	answer_put(row, "mode_reason", answer_text(pool->mode_reason));
+	answer_put(row, "mode_for", answer_seconds(pool->mode_for));
+	answer_put(row, "reason", answer_text(pool->reason));
+	answer_put(row, "retry_in", answer_seconds(pool->retry_in));
+	answer_put(row, "max_connections", answer_count(pool->max_connections));
+	answer_put(row, "opening", answer_count(pool->opening));
+	answer_put(row, "idle", answer_count(pool->idle));
+	answer_put(row, "busy", answer_count(pool->busy));
+	answer_put(row, "closing", answer_count(pool->closing));
+	answer_put(row, "lingering", answer_count(pool->lingering));
+	answer_put(row, "account_sockets", answer_count(pool->account_sockets));
+	answer_put(row, "account_max", answer_count(pool->account_max));
+	answer_put(row, "waiting", answer_count(pool->waiting));
+	answer_put(row, "oldest_wait", pool->waiting > 0 ? answer_seconds(pool->oldest_wait) : json_null());
 	tally_put(row, pool->relay);
-	put(row, "transactions", count(pool->transactions));
-	put(row, "reused", count(pool->reused));
-	put(row, "replayed", count(pool->replayed));
-	put(row, "opened", count(pool->opened));
-	put(row, "closed", count(pool->closed));
-	put(row, "failed", count(pool->failed));
-	put(row, "announced",
-	    pool->announced ? text(capabilities_format(pool->announced, announced, sizeof(announced))) : json_null());
+	answer_put(row, "transactions", answer_count(pool->transactions));
+	answer_put(row, "reused", answer_count(pool->reused));
+	answer_put(row, "replayed", answer_count(pool->replayed));
+	answer_put(row, "opened", answer_count(pool->opened));
+	answer_put(row, "closed", answer_count(pool->closed));
+	answer_put(row, "failed", answer_count(pool->failed));
+	answer_put(row, "announced",
+		   pool->announced ? answer_text(capabilities_format(pool->announced, announced, sizeof(announced)))
+				   : json_null());
 	rows_add(rows, row);
 }
 
@@ -208,13 +115,13 @@ static void limit_rows(const struct pool_view *pool, void *arg)
 		if (!rows_want(rows, pool->relay))
 			return;
 		json_t *row = json_object();
-		put(row, "relay", text(pool->relay));
-		put(row, "limit", text(limit_names[kind]));
-		put(row, "in_force", limit_value(kind, limit->in_force));
-		put(row, "configured", limit_value(kind, limit->configured));
-		put(row, "learned",
-		    limit->learned > 0 ? json_real((double)limit->learned / (double)USEC_PER_SEC) : json_null());
-		put(row, "why", text(limit->learned > 0 ? limit->why : NULL));
+		answer_put(row, "relay", answer_text(pool->relay));
+		answer_put(row, "limit", answer_text(limit_names[kind]));
+		answer_put(row, "in_force", limit_value(kind, limit->in_force));
+		answer_put(row, "configured", limit_value(kind, limit->configured));
+		answer_put(row, "learned",
+			   limit->learned > 0 ? json_real((double)limit->learned / (double)USEC_PER_SEC) : json_null());
+		answer_put(row, "why", answer_text(limit->learned > 0 ? limit->why : NULL));
 		rows_add(rows, row);
 	}
 }
@@ -225,17 +132,17 @@ static void connection_row(const struct connection_view *connection, void *arg)
 	if (!rows_want(rows, connection->relay))
 		return;
 	json_t *row = json_object();
-	put(row, "id", count(connection->id));
-	put(row, "relay", text(connection->relay));
-	put(row, "host", text(connection->host));
-	put(row, "state", text(connection->state));
-	put(row, "waits_for", text(connection->waits_for));
-	put(row, "age", seconds(connection->age));
-	put(row, "since", seconds(connection->since));
-	put(row, "uses", count(connection->uses));
-	put(row, "in_flight", count(connection->in_flight));
-	put(row, "tls", text(connection->tls));
-	put(row, "round_trip", seconds(connection->round_trip));
+	answer_put(row, "id", answer_count(connection->id));
+	answer_put(row, "relay", answer_text(connection->relay));
+	answer_put(row, "host", answer_text(connection->host));
+	answer_put(row, "state", answer_text(connection->state));
+	answer_put(row, "waits_for", answer_text(connection->waits_for));
+	answer_put(row, "age", answer_seconds(connection->age));
+	answer_put(row, "since", answer_seconds(connection->since));
+	answer_put(row, "uses", answer_count(connection->uses));
+	answer_put(row, "in_flight", answer_count(connection->in_flight));
+	answer_put(row, "tls", answer_text(connection->tls));
+	answer_put(row, "round_trip", answer_seconds(connection->round_trip));
 	rows_add(rows, row);
 }
 
@@ -245,15 +152,15 @@ static void session_row(const struct session_view *session, void *arg)
 	if (!rows_want(rows, NULL))
 		return;
 	json_t *row = json_object();
-	put(row, "protocol", text(session->protocol));
-	put(row, "peer", text(session->peer));
-	put(row, "uid", session->uid < 0 ? json_null() : json_integer(session->uid));
-	put(row, "state", text(session->state));
-	put(row, "queue_id", text(*session->queue_id ? session->queue_id : NULL));
-	put(row, "recipients", count(session->recipients));
-	put(row, "age", seconds(session->age));
-	put(row, "since", seconds(session->since));
-	put(row, "messages", count(session->messages));
+	answer_put(row, "protocol", answer_text(session->protocol));
+	answer_put(row, "peer", answer_text(session->peer));
+	answer_put(row, "uid", session->uid < 0 ? json_null() : json_integer(session->uid));
+	answer_put(row, "state", answer_text(session->state));
+	answer_put(row, "queue_id", answer_text(*session->queue_id ? session->queue_id : NULL));
+	answer_put(row, "recipients", answer_count(session->recipients));
+	answer_put(row, "age", answer_seconds(session->age));
+	answer_put(row, "since", answer_seconds(session->since));
+	answer_put(row, "messages", answer_count(session->messages));
 	rows_add(rows, row);
 }
 
@@ -261,14 +168,12 @@ static void config_row(const char *key, const char *value, void *arg)
 {
 	struct rows *rows = arg;
 	json_t *row = json_object();
-	put(row, "key", text(key));
-	put(row, "value", text(value));
+	answer_put(row, "key", answer_text(key));
+	answer_put(row, "value", answer_text(value));
 	rows_add(rows, row);
 }
 
 /* ---- verbs that look ---- */
-
-typedef json_t *answer_fn(const struct control_doors *doors, const char *argument);
 
 static json_t *answer_status(const struct control_doors *doors, const char *argument)
 {
@@ -277,41 +182,30 @@ static json_t *answer_status(const struct control_doors *doors, const char *argu
 	doors->look(&view);
 	char endpoint[NET_NAME_SIZE];
 	json_t *answer = answer_new();
-	put(answer, "version", text(PACKAGE_VERSION));
-	put(answer, "pid", count((unsigned long)getpid()));
-	put(answer, "state", text(view.state));
-	put(answer, "uptime", seconds(clock_now() - view.started));
-	put(answer, "config_path", text(view.conf->path));
-	put(answer, "config_loaded", json_real((double)view.loaded / (double)USEC_PER_SEC));
-	put(answer, "milter", text(endpoint_format(&view.began->milter, endpoint)));
-	put(answer, "milter_serves", json_boolean(!view.milter_lost));
+	answer_put(answer, "version", answer_text(PACKAGE_VERSION));
+	answer_put(answer, "pid", answer_count((unsigned long)getpid()));
+	answer_put(answer, "state", answer_text(view.state));
+	answer_put(answer, "uptime", answer_seconds(clock_now() - view.started));
+	answer_put(answer, "config_path", answer_text(view.conf->path));
+	answer_put(answer, "config_loaded", json_real((double)view.loaded / (double)USEC_PER_SEC));
+	answer_put(answer, "milter", answer_text(endpoint_format(&view.began->milter, endpoint)));
+	answer_put(answer, "milter_serves", json_boolean(!view.milter_lost));
 	json_t *lmtp = json_array();
 	for (size_t i = 0; i < view.conf->lmtp_count; i++)
-		if (json_array_append_new(lmtp, text(endpoint_format(&view.conf->lmtp[i], endpoint))) == -1)
+		if (json_array_append_new(lmtp, answer_text(endpoint_format(&view.conf->lmtp[i], endpoint))) == -1)
 			abort();
-	put(answer, "lmtp", lmtp);
-	put(answer, "smtp", view.conf->has_smtp ? text(endpoint_format(&view.conf->smtp, endpoint)) : json_null());
-	put(answer, "sessions", count(listener_sessions(doors->listener)));
-	put(answer, "memory", count(spool_memory()));
-	put(answer, "memory_limit", count(view.conf->memory_limit));
-	put(answer, "files", count(spool_files()));
-	put(answer, "log_dropped", count(log_dropped()));
+	answer_put(answer, "lmtp", lmtp);
+	answer_put(answer, "smtp",
+		   view.conf->has_smtp ? answer_text(endpoint_format(&view.conf->smtp, endpoint)) : json_null());
+	answer_put(answer, "sessions", answer_count(listener_sessions(doors->listener)));
+	answer_put(answer, "memory", answer_count(spool_memory()));
+	answer_put(answer, "memory_limit", answer_count(view.conf->memory_limit));
+	answer_put(answer, "files", answer_count(spool_files()));
+	answer_put(answer, "log_dropped", answer_count(log_dropped()));
 	struct rows rows = {.array = json_array()};
 	router_each_pool(doors->router, pool_row, &rows);
 	rows_put(answer, "pools", &rows);
 	return answer;
-}
-
-static json_t *answer_unknown_relay(const struct control_doors *doors, const char *relay)
-{
-	struct control_view view;
-	doors->look(&view);
-	char names[512] = "";
-	size_t length = 0;
-	for (size_t i = 0; i < view.conf->relay_count && length < sizeof(names); i++)
-		length += (size_t)snprintf(names + length, sizeof(names) - length, "%s%s", i > 0 ? ", " : "",
-					   view.conf->relays[i].name);
-	return answer_refuse(REFUSAL_USAGE, "there is no relay \"%s\"; relays are: %s", relay, names);
 }
 
 static json_t *answer_pools(const struct control_doors *doors, const char *argument)
@@ -373,7 +267,7 @@ static json_t *answer_config(const struct control_doors *doors, const char *argu
 	struct rows rows = {.array = json_array()};
 	conf_show(view.conf, config_row, &rows);
 	json_t *answer = answer_new();
-	put(answer, "path", text(view.conf->path));
+	answer_put(answer, "path", answer_text(view.conf->path));
 	rows_put(answer, "keys", &rows);
 	return answer;
 }
@@ -386,10 +280,10 @@ static json_t *answer_check(const struct control_doors *doors, const char *argum
 	char error[CONF_ERROR_SIZE] = "";
 	struct conf *conf = conf_load(view.conf->path, error);
 	json_t *answer = answer_new();
-	put(answer, "path", text(view.conf->path));
-	put(answer, "valid", json_boolean(conf));
-	put(answer, "problem", conf ? json_null() : text(error));
-	put(answer, "warning", conf ? text(conf->warning) : json_null());
+	answer_put(answer, "path", answer_text(view.conf->path));
+	answer_put(answer, "valid", json_boolean(conf));
+	answer_put(answer, "problem", conf ? json_null() : answer_text(error));
+	answer_put(answer, "warning", conf ? answer_text(conf->warning) : json_null());
 	conf_unref(&conf);
 	return answer;
 }
@@ -403,13 +297,13 @@ static json_t *answer_version(const struct control_doors *doors, const char *arg
 	char milter[32];
 	snprintf(milter, sizeof(milter), "%u.%u.%u", major, minor, patch);
 	json_t *answer = answer_new();
-	put(answer, "version", text(PACKAGE_VERSION));
-	put(answer, "libmilter", text(milter));
-	put(answer, "libevent", text(event_get_version()));
-	put(answer, "openssl", text(OpenSSL_version(OPENSSL_VERSION_STRING)));
-	put(answer, "libgsasl", text(gsasl_check_version(NULL)));
-	put(answer, "libconfuse", text(confuse_version));
-	put(answer, "jansson", text(JANSSON_VERSION));
+	answer_put(answer, "version", answer_text(PACKAGE_VERSION));
+	answer_put(answer, "libmilter", answer_text(milter));
+	answer_put(answer, "libevent", answer_text(event_get_version()));
+	answer_put(answer, "openssl", answer_text(OpenSSL_version(OPENSSL_VERSION_STRING)));
+	answer_put(answer, "libgsasl", answer_text(gsasl_check_version(NULL)));
+	answer_put(answer, "libconfuse", answer_text(confuse_version));
+	answer_put(answer, "jansson", answer_text(JANSSON_VERSION));
 	return answer;
 }
 
@@ -418,9 +312,9 @@ static json_t *answer_version(const struct control_doors *doors, const char *arg
 static json_t *answer_done(enum admin_verb verb, const char *relay, const char *note)
 {
 	json_t *answer = answer_new();
-	put(answer, "done", text(admin_verbs[verb].name));
-	put(answer, "relay", text(relay));
-	put(answer, "note", text(note));
+	answer_put(answer, "done", answer_text(admin_verbs[verb].name));
+	answer_put(answer, "relay", answer_text(relay));
+	answer_put(answer, "note", answer_text(note));
 	return answer;
 }
 
