@@ -5,200 +5,23 @@
  */
 #include <config.h>
 
-#include <errno.h>
-#include <jansson.h>
+#include "ctl.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "admin/verbs.h"
 #include "base/conf.h"
+#include "ctl_daemon.h"
+#include "ctl_table.h"
 
 #define DEFAULT_SOCKET RUNSTATEDIR "/relaypool/control.sock"
 #define DEFAULT_CONF SYSCONFDIR "/relaypool/relaypool.conf"
-#define ANSWER_LIMIT 15 /* seconds until the daemon is given up */
-#define SCREEN_WIDTH 80
-#define CELL_SIZE 1024
-
-enum exit_code {
-	EXIT_OK = 0,
-	EXIT_PROBLEM = 1,    /* the daemon refused, or the answer tells of a problem */
-	EXIT_USAGE = 2,      /* the command line is wrong */
-	EXIT_NO_DAEMON = 3,  /* nobody answers */
-	EXIT_PERMISSION = 4, /* not for this user */
-};
-
-/* ---- cells ---- */
-
-enum kind {
-	KIND_TEXT = 0,
-	KIND_COUNT,   /* right-aligned */
-	KIND_SECONDS, /* a duration */
-	KIND_BYTES,
-	KIND_TIME /* a point of time */
-};
-
-struct column {
-	const char *title;
-	const char *key; /* in the daemon's JSON */
-	enum kind kind;
-	bool flexible; /* may be cut when 80 columns do not suffice, the last one first */
-};
-
-static void format_seconds(double seconds, char *out, size_t size)
-{
-	if (seconds < 0.9995)
-		snprintf(out, size, "%.0fms", seconds * 1000);
-	else if (seconds < 99.95)
-		snprintf(out, size, "%.1fs", seconds);
-	else if (seconds < 3600)
-		snprintf(out, size, "%dm%02ds", (int)seconds / 60, (int)seconds % 60);
-	else if (seconds < 86400)
-		snprintf(out, size, "%dh%02dm", (int)seconds / 3600, (int)seconds / 60 % 60);
-	else
-		snprintf(out, size, "%lldd%02lldh", (long long)seconds / 86400, (long long)seconds / 3600 % 24);
-}
-
-static void format_bytes(double bytes, char *out, size_t size)
-{
-	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-	size_t unit = 0;
-	while (bytes >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
-		bytes /= 1024;
-		unit++;
-	}
-	snprintf(out, size, unit > 0 ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
-}
-
-static void format_time(double seconds, char *out, size_t size)
-{
-	time_t when = (time_t)seconds;
-	struct tm local;
-	if (!localtime_r(&when, &local) || strftime(out, size, "%Y-%m-%d %H:%M:%S", &local) == 0)
-		snprintf(out, size, "-");
-}
-
-/* The value as it is shown, "-" if it is not known. What other hosts said cannot move the cursor. */
-static const char *format_cell(const json_t *value, enum kind kind, char out[CELL_SIZE])
-{
-	double number = json_number_value(value);
-	snprintf(out, CELL_SIZE, "-");
-	if (json_is_string(value))
-		snprintf(out, CELL_SIZE, "%s", *json_string_value(value) ? json_string_value(value) : "-");
-	else if (json_is_number(value) && kind == KIND_SECONDS)
-		format_seconds(number, out, CELL_SIZE);
-	else if (json_is_number(value) && kind == KIND_BYTES)
-		format_bytes(number, out, CELL_SIZE);
-	else if (json_is_number(value) && kind == KIND_TIME)
-		format_time(number, out, CELL_SIZE);
-	else if (json_is_number(value))
-		snprintf(out, CELL_SIZE, json_is_real(value) ? "%.6g" : "%.0f", number);
-	for (char *c = out; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 127)
-			*c = '?';
-	return out;
-}
-
-static const char *format_key(const json_t *object, const char *key, enum kind kind, char out[CELL_SIZE])
-{
-	return format_cell(json_object_get(object, key), kind, out);
-}
-
-/* Columns on the screen: UTF-8 continuation octets take none. */
-static size_t text_width(const char *text)
-{
-	size_t width = 0;
-	for (; *text; text++)
-		width += ((unsigned char)*text & 0xc0) != 0x80;
-	return width;
-}
-
-/* Cuts a text to `width` columns; a '+' at the end says so. */
-static void text_cut(char *text, size_t width)
-{
-	if (text_width(text) <= width)
-		return;
-	size_t seen = 0;
-	char *c = text;
-	for (; *c; c++)
-		if (((unsigned char)*c & 0xc0) != 0x80 && seen++ == width - 1)
-			break;
-	c[0] = '+';
-	c[1] = '\0';
-}
 
 /* ---- tables ---- */
-
-#define COLUMNS_MAX 12
-
-static void table_widths(const json_t *rows, const struct column *columns, size_t count, size_t widths[COLUMNS_MAX])
-{
-	char cell[CELL_SIZE];
-	size_t total = count - 1;
-	for (size_t i = 0; i < count; i++) {
-		size_t row;
-		const json_t *object;
-		widths[i] = strlen(columns[i].title);
-		json_array_foreach((json_t *)rows, row, object)
-		{
-			size_t width = text_width(format_key(object, columns[i].key, columns[i].kind, cell));
-			widths[i] = width > widths[i] ? width : widths[i];
-		}
-		total += widths[i];
-	}
-	for (size_t i = count; i-- > 0 && total > SCREEN_WIDTH;) {
-		size_t least = strlen(columns[i].title) + 4, excess = total - SCREEN_WIDTH;
-		if (columns[i].flexible && widths[i] > least) {
-			size_t cut = widths[i] - least < excess ? widths[i] - least : excess;
-			widths[i] -= cut;
-			total -= cut;
-		}
-	}
-}
-
-static void table_cell(char *cell, const struct column *column, size_t width, bool last)
-{
-	text_cut(cell, width);
-	int padding = (int)(width - text_width(cell));
-	bool right = column->kind != KIND_TEXT;
-	printf("%*s%s%*s%s", right ? padding : 0, "", cell, right || last ? 0 : padding, "", last ? "\n" : " ");
-}
-
-static void table_print(const json_t *rows, const struct column *columns, size_t count)
-{
-	size_t widths[COLUMNS_MAX];
-	char cell[CELL_SIZE];
-	size_t row;
-	const json_t *object;
-	table_widths(rows, columns, count, widths);
-	for (size_t i = 0; i < count; i++) {
-		snprintf(cell, sizeof(cell), "%s", columns[i].title);
-		table_cell(cell, &columns[i], widths[i], i + 1 == count);
-	}
-	json_array_foreach((json_t *)rows, row, object)
-	{
-		for (size_t i = 0; i < count; i++) {
-			format_key(object, columns[i].key, columns[i].kind, cell);
-			table_cell(cell, &columns[i], widths[i], i + 1 == count);
-		}
-	}
-}
-
-/* One object in full, a line for each key. */
-static void record_print(const json_t *object, const struct column *columns, size_t count)
-{
-	char cell[CELL_SIZE];
-	for (size_t i = 0; i < count; i++)
-		printf("%-16s %s\n", columns[i].title, format_key(object, columns[i].key, columns[i].kind, cell));
-}
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static const struct column pool_columns[] = {
 	{"RELAY", "relay", KIND_TEXT, true},       {"STATE", "state", KIND_TEXT, false},
@@ -209,7 +32,9 @@ static const struct column pool_columns[] = {
 	{"BOUNCE", "bounced", KIND_COUNT, false},
 };
 
-static const struct column pool_record[] = {
+static const struct table pools_table = TABLE("pools", pool_columns);
+
+static const struct column pool_details[] = {
 	{"relay", "relay", KIND_TEXT, false},
 	{"account", "account", KIND_TEXT, false},
 	{"state", "state", KIND_TEXT, false},
@@ -244,6 +69,7 @@ static const struct column pool_record[] = {
 	{"closed", "closed", KIND_COUNT, false},
 	{"failed", "failed", KIND_COUNT, false},
 };
+static const struct table pool_record = TABLE(NULL, pool_details);
 
 static const struct column connection_columns[] = {
 	{"ID", "id", KIND_COUNT, false},
@@ -257,12 +83,14 @@ static const struct column connection_columns[] = {
 	{"RTT", "round_trip", KIND_SECONDS, false},
 	{"HOST", "host", KIND_TEXT, true},
 };
+static const struct table connections_table = TABLE("connections", connection_columns);
 
 static const struct column limit_columns[] = {
 	{"RELAY", "relay", KIND_TEXT, true},      {"LIMIT", "limit", KIND_TEXT, false},
 	{"NOW", "in_force", KIND_COUNT, false},   {"CONFIGURED", "configured", KIND_COUNT, false},
 	{"LEARNED", "learned", KIND_TIME, false}, {"WHY", "why", KIND_TEXT, true},
 };
+static const struct table limits_table = TABLE("limits", limit_columns);
 
 static const struct column session_columns[] = {
 	{"BY", "protocol", KIND_TEXT, false},        {"PEER", "peer", KIND_TEXT, true},
@@ -271,18 +99,12 @@ static const struct column session_columns[] = {
 	{"AGE", "age", KIND_SECONDS, false},         {"SINCE", "since", KIND_SECONDS, false},
 	{"MESSAGES", "messages", KIND_COUNT, false},
 };
+static const struct table sessions_table = TABLE("sessions", session_columns);
 
 /* ---- verbs ---- */
 
 /* Shows an answer; the exit code. */
 typedef int show_fn(const json_t *answer, const char *argument);
-
-static int show_left_out(const json_t *answer)
-{
-	if (json_object_get(answer, "left_out"))
-		printf("and %lld more\n", (long long)json_integer_value(json_object_get(answer, "left_out")));
-	return EXIT_OK;
-}
 
 static int show_pools(const json_t *answer, const char *argument)
 {
@@ -291,9 +113,9 @@ static int show_pools(const json_t *answer, const char *argument)
 	size_t i;
 	const json_t *pool;
 	if (argument)
-		record_print(json_array_get(pools, 0), pool_record, COUNT(pool_record));
+		record_print(stdout, json_array_get(pools, 0), &pool_record);
 	else
-		table_print(pools, pool_columns, COUNT(pool_columns));
+		rows_print(stdout, SCREEN_WIDTH, answer, &pools_table);
 	json_array_foreach((json_t *)pools, i, pool)
 	{
 		const char *state = json_string_value(json_object_get(pool, "state"));
@@ -306,7 +128,6 @@ static int show_pools(const json_t *answer, const char *argument)
 			       format_key(pool, "reason", KIND_TEXT, reason),
 			       format_key(pool, "retry_in", KIND_SECONDS, retry));
 	}
-	show_left_out(answer);
 	return code;
 }
 
@@ -341,22 +162,22 @@ static int show_status(const json_t *answer, const char *argument)
 static int show_connections(const json_t *answer, const char *argument)
 {
 	(void)argument;
-	table_print(json_object_get(answer, "connections"), connection_columns, COUNT(connection_columns));
-	return show_left_out(answer);
+	rows_print(stdout, SCREEN_WIDTH, answer, &connections_table);
+	return EXIT_OK;
 }
 
 static int show_limits(const json_t *answer, const char *argument)
 {
 	(void)argument;
-	table_print(json_object_get(answer, "limits"), limit_columns, COUNT(limit_columns));
-	return show_left_out(answer);
+	rows_print(stdout, SCREEN_WIDTH, answer, &limits_table);
+	return EXIT_OK;
 }
 
 static int show_sessions(const json_t *answer, const char *argument)
 {
 	(void)argument;
-	table_print(json_object_get(answer, "sessions"), session_columns, COUNT(session_columns));
-	return show_left_out(answer);
+	rows_print(stdout, SCREEN_WIDTH, answer, &sessions_table);
+	return EXIT_OK;
 }
 
 static int show_config(const json_t *answer, const char *argument)
@@ -368,7 +189,7 @@ static int show_config(const json_t *answer, const char *argument)
 	printf("# %s\n", format_key(answer, "path", KIND_TEXT, value));
 	json_array_foreach(json_object_get(answer, "keys"), i, row)
 		printf("%s = %s\n", format_key(row, "key", KIND_TEXT, key), format_key(row, "value", KIND_TEXT, value));
-	return show_left_out(answer);
+	return EXIT_OK;
 }
 
 static int show_check(const json_t *answer, const char *argument)
@@ -405,16 +226,17 @@ static int show_version(const json_t *answer, const char *argument)
 		{"jansson", "jansson", KIND_TEXT, false},
 	};
 	printf("%-16s %s\n", "relaypoolctl", PACKAGE_VERSION);
-	record_print(answer, columns, COUNT(columns));
+	static const struct table table = TABLE(NULL, columns);
+	record_print(stdout, answer, &table);
 	return EXIT_OK;
 }
 
 static show_fn *const shows[ADMIN_VERBS] = {
-	[ADMIN_STATUS] = show_status,     [ADMIN_POOLS] = show_pools,    [ADMIN_CONNECTIONS] = show_connections,
-	[ADMIN_SESSIONS] = show_sessions, [ADMIN_CONFIG] = show_config,  [ADMIN_CHECK] = show_check,
-	[ADMIN_RELOAD] = show_done,       [ADMIN_PAUSE] = show_done,     [ADMIN_RESUME] = show_done,
-	[ADMIN_DRAIN] = show_done,        [ADMIN_RECONNECT] = show_done, [ADMIN_VERSION] = show_version,
-	[ADMIN_FORGET] = show_done,       [ADMIN_LIMITS] = show_limits,
+	[ADMIN_STATUS] = show_status, [ADMIN_POOLS] = show_pools,       [ADMIN_CONNECTIONS] = show_connections,
+	[ADMIN_LIMITS] = show_limits, [ADMIN_SESSIONS] = show_sessions, [ADMIN_CONFIG] = show_config,
+	[ADMIN_CHECK] = show_check,   [ADMIN_RELOAD] = show_done,       [ADMIN_PAUSE] = show_done,
+	[ADMIN_RESUME] = show_done,   [ADMIN_DRAIN] = show_done,        [ADMIN_RECONNECT] = show_done,
+	[ADMIN_FORGET] = show_done,   [ADMIN_VERSION] = show_version,
 };
 
 /* ---- the daemon ---- */
@@ -430,85 +252,6 @@ static int complain(int code, const char *format, ...)
 	fputc('\n', stderr);
 	va_end(arguments);
 	return code;
-}
-
-/* A connected socket, or -1 with errno. */
-static int daemon_connect(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s", path) >= (int)sizeof(address.sun_path)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	const struct timeval limit = {.tv_sec = ANSWER_LIMIT};
-	if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == -1 ||
-	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == -1 ||
-	    connect(fd, (struct sockaddr *)&address, sizeof(address)) == -1) {
-		int why = errno;
-		if (fd != -1)
-			close(fd);
-		errno = why;
-		return -1;
-	}
-	return fd;
-}
-
-/*
- * Sends all of it, without SIGPIPE. A daemon that turns us away has said why before it closed, so that a connection
- * closed meanwhile is no failure yet: its answer is read. False with errno.
- */
-static bool daemon_send(int fd, const char *text, size_t length)
-{
-	while (length > 0) {
-		ssize_t sent = send(fd, text, length, MSG_NOSIGNAL);
-		if (sent == -1)
-			return errno == EPIPE || errno == ECONNRESET;
-		text += sent;
-		length -= (size_t)sent;
-	}
-	return true;
-}
-
-/* Reads one line and closes. The caller's; NULL with errno (0: the daemon closed early). */
-static char *daemon_answer(int fd)
-{
-	char *answer = NULL;
-	size_t size = 0;
-	FILE *stream = fdopen(fd, "r");
-	if (!stream)
-		return NULL;
-	errno = 0;
-	ssize_t length = getline(&answer, &size, stream);
-	int why = errno;
-	fclose(stream);
-	if (length > 0 && answer[length - 1] == '\n')
-		return answer;
-	free(answer);
-	errno = why;
-	return NULL;
-}
-
-/* Sends the request and reads one line. The caller's; NULL with errno (0: the daemon closed early). */
-static char *daemon_ask(int fd, const char *verb, const char *argument)
-{
-	json_t *request =
-		argument ? json_pack("{s:s, s:[s]}", "verb", verb, "args", argument) : json_pack("{s:s}", "verb", verb);
-	char *line = request ? json_dumps(request, JSON_COMPACT) : NULL;
-	json_decref(request);
-	if (!line) {
-		close(fd);
-		errno = EINVAL;
-		return NULL;
-	}
-	bool sent = daemon_send(fd, line, strlen(line)) && daemon_send(fd, "\n", 1);
-	int why = errno;
-	free(line);
-	if (sent)
-		return daemon_answer(fd);
-	close(fd);
-	errno = why;
-	return NULL;
 }
 
 /* What a refusal means for the caller. */
@@ -544,34 +287,17 @@ static int show_answer(const char *line, enum admin_verb verb, const char *argum
 	return code;
 }
 
-static int no_daemon(const char *socket_path, int why)
-{
-	if (why == EACCES || why == EPERM)
-		return complain(EXIT_PERMISSION,
-				"may not connect to %s: become root or a member of the group that owns it",
-				socket_path);
-	if (why == ENOENT || why == ECONNREFUSED)
-		return complain(EXIT_NO_DAEMON,
-				"relaypoold does not run, or its control socket is not %s (-s names another)",
-				socket_path);
-	return complain(EXIT_NO_DAEMON, "cannot connect to %s: %s", socket_path, strerror(why));
-}
-
 /* The verb, asked of the daemon; the exit code. */
 static int ask(const char *socket_path, enum admin_verb verb, const char *argument, bool json)
 {
-	int fd = daemon_connect(socket_path);
-	if (fd == -1)
-		return no_daemon(socket_path, errno);
-	char *line = daemon_ask(fd, admin_verbs[verb].name, argument);
+	char error[DAEMON_ERROR_SIZE];
+	enum exit_code code;
+	char *line = daemon_ask(socket_path, admin_verbs[verb].name, argument, &code, error);
 	if (!line)
-		return complain(EXIT_NO_DAEMON, "relaypoold has not answered on %s: %s", socket_path,
-				errno == EAGAIN ? "it is busy or hangs"
-				: errno         ? strerror(errno)
-						: "it closed the connection");
-	int code = show_answer(line, verb, argument, json);
+		return complain(code, "%s", error);
+	int shown = show_answer(line, verb, argument, json);
 	free(line);
-	return code;
+	return shown;
 }
 
 /* `check` without a daemon. */
@@ -595,6 +321,13 @@ static int check_file(const char *path, bool json)
 
 /* ---- the command line ---- */
 
+struct command {
+	const char *socket_path, *file;
+	bool json;
+	const char *name, *argument; /* the verb and what it is given; NULL */
+	int words;                   /* how many there are, the verb included */
+};
+
 static int usage(FILE *to, int code)
 {
 	fprintf(to,
@@ -613,30 +346,48 @@ static int usage(FILE *to, int code)
 	return code;
 }
 
-/* True if a daemon listens there, to whom `check` can leave the question which file is the right one. */
-static bool daemon_present(const char *socket_path)
+/* What stands on the command line is wrong for this verb: the exit code, after saying why. EXIT_OK: nothing is. */
+static int command_refuse(const struct command *command, enum admin_verb verb)
 {
-	int fd = daemon_connect(socket_path);
-	if (fd != -1)
-		close(fd);
-	return fd != -1;
+	const char *takes = admin_verbs[verb].argument;
+	if (command->words > (*takes ? 2 : 1))
+		return complain(EXIT_USAGE, "%s takes %s", command->name,
+				*takes ? "one argument at most" : "no argument");
+	if (command->file && verb != ADMIN_CHECK)
+		return complain(EXIT_USAGE, "-c goes with check only");
+	return EXIT_OK;
+}
+
+static int command_run(const struct command *command)
+{
+	enum admin_verb verb;
+	if (strcmp(command->name, "help") == 0)
+		return usage(stdout, EXIT_OK);
+	if (!admin_verb_find(command->name, &verb))
+		return complain(EXIT_USAGE, "there is no verb \"%s\"; relaypoolctl help lists them", command->name);
+	int code = command_refuse(command, verb);
+	if (code != EXIT_OK)
+		return code;
+	/* A daemon that runs knows best which file is the right one. */
+	if (verb == ADMIN_CHECK && (command->file || !daemon_present(command->socket_path)))
+		return check_file(command->file ? command->file : DEFAULT_CONF, command->json);
+	return ask(command->socket_path, verb, command->argument, command->json);
 }
 
 int main(int argc, char **argv)
 {
-	const char *socket_path = DEFAULT_SOCKET, *file = NULL;
-	bool json = false;
+	struct command command = {.socket_path = DEFAULT_SOCKET};
 	int option;
 	while ((option = getopt(argc, argv, "s:c:jh")) != -1) {
 		switch (option) {
 		case 's':
-			socket_path = optarg;
+			command.socket_path = optarg;
 			break;
 		case 'c':
-			file = optarg;
+			command.file = optarg;
 			break;
 		case 'j':
-			json = true;
+			command.json = true;
 			break;
 		case 'h':
 			return usage(stdout, EXIT_OK);
@@ -644,19 +395,8 @@ int main(int argc, char **argv)
 			return usage(stderr, EXIT_USAGE);
 		}
 	}
-	const char *name = optind < argc ? argv[optind] : "status";
-	const char *argument = optind + 1 < argc ? argv[optind + 1] : NULL;
-	enum admin_verb verb;
-	if (strcmp(name, "help") == 0)
-		return usage(stdout, EXIT_OK);
-	if (!admin_verb_find(name, &verb))
-		return complain(EXIT_USAGE, "there is no verb \"%s\"; relaypoolctl help lists them", name);
-	if (argc - optind > (*admin_verbs[verb].argument ? 2 : 1))
-		return complain(EXIT_USAGE, "%s takes %s", name,
-				*admin_verbs[verb].argument ? "one relay at most" : "no argument");
-	if (file && verb != ADMIN_CHECK)
-		return complain(EXIT_USAGE, "-c goes with check only");
-	if (verb == ADMIN_CHECK && (file || !daemon_present(socket_path)))
-		return check_file(file ? file : DEFAULT_CONF, json);
-	return ask(socket_path, verb, argument, json);
+	command.name = optind < argc ? argv[optind] : "status";
+	command.argument = optind + 1 < argc ? argv[optind + 1] : NULL;
+	command.words = argc - optind;
+	return command_run(&command);
 }

@@ -1,6 +1,4 @@
 /* The control socket: what it answers, to whom, and what a hostile client costs. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,72 +7,9 @@
 #include <unistd.h>
 
 #include "base/loop.h"
-#include "base/mem.h"
 #include "check_admin.h"
+#include "client.h"
 #include "rooms.h"
-
-/* ---- a client ---- */
-
-static void client_say(int fd, const char *text)
-{
-	ck_assert_int_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
-	loop_settle();
-}
-
-/* Everything that has been said to it. The caller's. `*ended`: the daemon closed. */
-static char *client_hear(int fd, bool *ended)
-{
-	size_t length = 0, size = 1 << 16;
-	char *text = mem_alloc(size);
-	ssize_t got;
-	while ((got = read(fd, text + length, size - length - 1)) > 0) {
-		length += (size_t)got;
-		loop_settle();
-		if (size - length < 1 << 15)
-			text = mem_realloc(text, size *= 2);
-	}
-	text[length] = '\0';
-	*ended = got == 0 || errno == ECONNRESET;
-	return text;
-}
-
-static bool client_cut(int fd)
-{
-	bool ended;
-	free(client_hear(fd, &ended));
-	return ended;
-}
-
-/* The answer to one line on a connection of its own. */
-static json_t *ask(const char *line)
-{
-	bool ended;
-	int fd = rooms_connect();
-	client_say(fd, line);
-	client_say(fd, "\n");
-	char *text = client_hear(fd, &ended);
-	ck_assert_ptr_eq(strchr(text, '\n'), text + strlen(text) - 1);
-	json_t *answer = json_loads(text, 0, NULL);
-	ck_assert_msg(json_is_object(answer), "not an object: %s", text);
-	ck_assert_int_eq(json_integer_value(json_object_get(answer, "schema")), 1);
-	free(text);
-	close(fd);
-	loop_settle();
-	return answer;
-}
-
-static const char *string_of(const json_t *object, const char *key)
-{
-	return json_string_value(json_object_get(object, key));
-}
-
-static void expect_refusal(const char *line, const char *reason, const char *says)
-{
-	json_t *answer = ask(line);
-	ck_assert_str_eq(string_of(answer, "reason"), reason);
-	ck_assert_msg(strstr(string_of(answer, "error"), says) != NULL, "%s", string_of(answer, "error"));
-	json_decref(answer);
-}
 
 /* ---- answers ---- */
 

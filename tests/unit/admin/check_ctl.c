@@ -1,67 +1,11 @@
 /* relaypoolctl, run as an administrator runs it, against the control socket of this process: tables and exit codes. */
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/loop.h"
 #include "check_admin.h"
+#include "client.h"
 #include "rooms.h"
-
-#define OUTPUT_SIZE 65536
-static char output[OUTPUT_SIZE]; /* of the last run, both streams */
-
-/* Runs it to its end while the loop serves it; its exit code. */
-static int run(const char *const *arguments)
-{
-	int fds[2], status;
-	ck_assert_int_eq(pipe(fds), 0);
-	pid_t child = fork();
-	if (child == 0) {
-		dup2(fds[1], 1);
-		dup2(fds[1], 2);
-		close(fds[0]);
-		signal(SIGPIPE, SIG_DFL); /* as in a shell */
-		execv("./relaypoolctl", (char *const *)arguments);
-		_exit(127);
-	}
-	close(fds[1]);
-	size_t length = 0;
-	ssize_t got = 1;
-	while (got != 0) {
-		struct pollfd readable = {.fd = fds[0], .events = POLLIN};
-		loop_settle();
-		if (poll(&readable, 1, 1) <= 0)
-			continue;
-		got = read(fds[0], output + length, OUTPUT_SIZE - 1 - length);
-		ck_assert_int_ge(got, 0);
-		length += (size_t)got;
-	}
-	output[length] = '\0';
-	close(fds[0]);
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert(WIFEXITED(status));
-	return WEXITSTATUS(status);
-}
-
-#define RUN(...) run((const char *const[]){"relaypoolctl", "-s", rooms.socket_path, __VA_ARGS__, NULL})
-
-static void expect_says(const char *text)
-{
-	ck_assert_msg(strstr(output, text) != NULL, "\"%s\" is not in:\n%s", text, output);
-}
-
-/* A path alone on its line is as long as --prefix made it. */
-static void expect_80_columns(void)
-{
-	for (const char *line = output; *line; line += strcspn(line, "\n") + 1)
-		ck_assert_msg(strcspn(line, "\n") <= 80 || line[strspn(line, " ")] == '/', "%.*s",
-			      (int)strcspn(line, "\n"), line);
-}
 
 /* Rows as long as they get. */
 static void fill_rooms(void)
