@@ -7,16 +7,15 @@
 
 #include "ctl.h"
 
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "admin/verbs.h"
 #include "base/conf.h"
 #include "ctl_daemon.h"
-#include "ctl_table.h"
 
 #define DEFAULT_SOCKET RUNSTATEDIR "/relaypool/control.sock"
 #define DEFAULT_CONF SYSCONFDIR "/relaypool/relaypool.conf"
@@ -32,7 +31,7 @@ static const struct column pool_columns[] = {
 	{"BOUNCE", "bounced", KIND_COUNT, false},
 };
 
-static const struct table pools_table = TABLE("pools", pool_columns);
+const struct table pools_table = TABLE("pools", pool_columns);
 
 static const struct column pool_details[] = {
 	{"relay", "relay", KIND_TEXT, false},
@@ -83,7 +82,7 @@ static const struct column connection_columns[] = {
 	{"RTT", "round_trip", KIND_SECONDS, false},
 	{"HOST", "host", KIND_TEXT, true},
 };
-static const struct table connections_table = TABLE("connections", connection_columns);
+const struct table connections_table = TABLE("connections", connection_columns);
 
 static const struct column limit_columns[] = {
 	{"RELAY", "relay", KIND_TEXT, true},      {"LIMIT", "limit", KIND_TEXT, false},
@@ -101,10 +100,52 @@ static const struct column session_columns[] = {
 };
 static const struct table sessions_table = TABLE("sessions", session_columns);
 
-/* ---- verbs ---- */
+static const struct column stats_columns[] = {
+	{"RELAY", "relay", KIND_TEXT, true},         {"SENT", "sent", KIND_COUNT, false},
+	{"DEFER", "deferred", KIND_COUNT, false},    {"BOUNCE", "bounced", KIND_COUNT, false},
+	{"MAYBE", "ambiguous", KIND_COUNT, false},   {"SENT/S", "sent_per_second", KIND_RATE, false},
+	{"OPENED", "opened", KIND_COUNT, false},     {"REUSED", "reused", KIND_COUNT, false},
+	{"WAIT95", "wait_p95", KIND_SECONDS, false}, {"SEND95", "transfer_p95", KIND_SECONDS, false},
+};
+static const struct table stats_table = TABLE("stats", stats_columns);
 
-/* Shows an answer; the exit code. */
-typedef int show_fn(const json_t *answer, const char *argument);
+static const struct column stats_details[] = {
+	{"relay", "relay", KIND_TEXT, false},
+	{"sent", "sent", KIND_COUNT, false},
+	{"deferred", "deferred", KIND_COUNT, false},
+	{"bounced", "bounced", KIND_COUNT, false},
+	{"ambiguous", "ambiguous", KIND_COUNT, false},
+	{"sent/s", "sent_per_second", KIND_RATE, false},
+	{"deferred/s", "deferred_per_second", KIND_RATE, false},
+	{"bounced/s", "bounced_per_second", KIND_RATE, false},
+	{"opened", "opened", KIND_COUNT, false},
+	{"closed", "closed", KIND_COUNT, false},
+	{"reused", "reused", KIND_COUNT, false},
+	{"wait p50", "wait_p50", KIND_SECONDS, false},
+	{"wait p95", "wait_p95", KIND_SECONDS, false},
+	{"transfer p50", "transfer_p50", KIND_SECONDS, false},
+	{"transfer p95", "transfer_p95", KIND_SECONDS, false},
+};
+static const struct table stats_record = TABLE(NULL, stats_details);
+
+static const struct column stage_columns[] = {
+	{"STAGE", "stage", KIND_TEXT, false}, {"RECENT", "recent", KIND_COUNT, false},
+	{"P50", "p50", KIND_SECONDS, false},  {"P95", "p95", KIND_SECONDS, false},
+	{"P99", "p99", KIND_SECONDS, false},  {"MAX", "max", KIND_SECONDS, false},
+	{"SEEN", "seen", KIND_COUNT, false},
+};
+static const struct table stages_table = TABLE("stages", stage_columns);
+
+static const struct column latency_columns[] = {
+	{"RELAY", "relay", KIND_TEXT, true},     {"STAGE", "stage", KIND_TEXT, false},
+	{"RECENT", "recent", KIND_COUNT, false}, {"P50", "p50", KIND_SECONDS, false},
+	{"P95", "p95", KIND_SECONDS, false},     {"P99", "p99", KIND_SECONDS, false},
+	{"MAX", "max", KIND_SECONDS, false},     {"SEEN", "seen", KIND_COUNT, false},
+	{"LIMIT", "limit", KIND_SECONDS, false},
+};
+static const struct table latency_table = TABLE("latency", latency_columns);
+
+/* ---- verbs ---- */
 
 static int show_pools(const json_t *answer, const char *argument)
 {
@@ -231,19 +272,43 @@ static int show_version(const json_t *answer, const char *argument)
 	return EXIT_OK;
 }
 
+static int show_latency(const json_t *answer, const char *argument)
+{
+	(void)argument;
+	if (json_array_size(json_object_get(answer, latency_table.rows)) == 0)
+		printf("No message has been seen yet.\n");
+	else
+		rows_print(stdout, SCREEN_WIDTH, answer, &latency_table);
+	return EXIT_OK;
+}
+
+static int show_stats(const json_t *answer, const char *argument)
+{
+	const json_t *row = json_array_get(json_object_get(answer, stats_table.rows), 0);
+	if (!row) {
+		printf("Nothing has been counted yet.\n");
+	} else if (argument) {
+		record_print(stdout, row, &stats_record);
+		printf("\n");
+		rows_print(stdout, SCREEN_WIDTH, row, &stages_table);
+	} else {
+		rows_print(stdout, SCREEN_WIDTH, answer, &stats_table);
+	}
+	return EXIT_OK;
+}
+
 static show_fn *const shows[ADMIN_VERBS] = {
-	[ADMIN_STATUS] = show_status, [ADMIN_POOLS] = show_pools,       [ADMIN_CONNECTIONS] = show_connections,
-	[ADMIN_LIMITS] = show_limits, [ADMIN_SESSIONS] = show_sessions, [ADMIN_CONFIG] = show_config,
-	[ADMIN_CHECK] = show_check,   [ADMIN_RELOAD] = show_done,       [ADMIN_PAUSE] = show_done,
-	[ADMIN_RESUME] = show_done,   [ADMIN_DRAIN] = show_done,        [ADMIN_RECONNECT] = show_done,
-	[ADMIN_FORGET] = show_done,   [ADMIN_VERSION] = show_version,
+	[ADMIN_STATUS] = show_status,  [ADMIN_POOLS] = show_pools,       [ADMIN_CONNECTIONS] = show_connections,
+	[ADMIN_LIMITS] = show_limits,  [ADMIN_SESSIONS] = show_sessions, [ADMIN_WHY] = show_why,
+	[ADMIN_STALLS] = show_stalls,  [ADMIN_STATS] = show_stats,       [ADMIN_LATENCY] = show_latency,
+	[ADMIN_CONFIG] = show_config,  [ADMIN_CHECK] = show_check,       [ADMIN_RELOAD] = show_done,
+	[ADMIN_PAUSE] = show_done,     [ADMIN_RESUME] = show_done,       [ADMIN_DRAIN] = show_done,
+	[ADMIN_RECONNECT] = show_done, [ADMIN_FORGET] = show_done,       [ADMIN_VERSION] = show_version,
 };
 
 /* ---- the daemon ---- */
 
-static int complain(int code, const char *format, ...) PRINTF_LIKE(2, 3);
-
-static int complain(int code, const char *format, ...)
+int complain(int code, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
@@ -254,8 +319,7 @@ static int complain(int code, const char *format, ...)
 	return code;
 }
 
-/* What a refusal means for the caller. */
-static int show_refusal(const json_t *answer)
+int show_refusal(const json_t *answer)
 {
 	const char *reason = json_string_value(json_object_get(answer, "reason"));
 	char text[CELL_SIZE];
@@ -290,9 +354,11 @@ static int show_answer(const char *line, enum admin_verb verb, const char *argum
 /* The verb, asked of the daemon; the exit code. */
 static int ask(const char *socket_path, enum admin_verb verb, const char *argument, bool json)
 {
+	/* The shape of stalls is seen here only: the daemon tells all of them. */
+	bool shape = verb == ADMIN_STALLS && argument && strcmp(argument, "shape") == 0;
 	char error[DAEMON_ERROR_SIZE];
 	enum exit_code code;
-	char *line = daemon_ask(socket_path, admin_verbs[verb].name, argument, &code, error);
+	char *line = daemon_ask(socket_path, admin_verbs[verb].name, shape ? "all" : argument, &code, error);
 	if (!line)
 		return complain(code, "%s", error);
 	int shown = show_answer(line, verb, argument, json);
@@ -325,24 +391,25 @@ struct command {
 	const char *socket_path, *file;
 	bool json;
 	const char *name, *argument; /* the verb and what it is given; NULL */
+	const char *option;          /* the same as an option: "all", "shape"; NULL */
 	int words;                   /* how many there are, the verb included */
 };
 
 static int usage(FILE *to, int code)
 {
 	fprintf(to,
-		"usage: relaypoolctl [-j] [-s SOCKET] [VERB [RELAY]]\n"
+		"usage: relaypoolctl [-j] [-s SOCKET] [VERB [ARGUMENT]]\n"
 		"       relaypoolctl [-j] [-c FILE] check\n"
 		"\n"
-		"  -s SOCKET  the daemon's control socket, instead of\n"
-		"             %s\n"
-		"  -c FILE    check this file, without the daemon\n"
-		"  -j         print the daemon's JSON\n"
+		"  -s SOCKET   the daemon's control socket, instead of\n"
+		"              %s\n"
+		"  -c FILE     check this file, without the daemon\n"
+		"  -j          print the daemon's JSON\n"
 		"\n",
 		DEFAULT_SOCKET);
 	for (int i = 0; i < ADMIN_VERBS; i++)
-		fprintf(to, "  %-11s %-8s %s\n", admin_verbs[i].name, admin_verbs[i].argument, admin_verbs[i].help);
-	fprintf(to, "  %-11s %-8s %s\n", "help", "", "this text");
+		fprintf(to, "  %-11s %-11s %s\n", admin_verbs[i].name, admin_verbs[i].argument, admin_verbs[i].help);
+	fprintf(to, "  %-11s %-11s %s\n", "help", "", "this text");
 	return code;
 }
 
@@ -353,8 +420,16 @@ static int command_refuse(const struct command *command, enum admin_verb verb)
 	if (command->words > (*takes ? 2 : 1))
 		return complain(EXIT_USAGE, "%s takes %s", command->name,
 				*takes ? "one argument at most" : "no argument");
+	if (*takes && *takes != '[' && !command->argument)
+		return complain(EXIT_USAGE, "%s needs an argument: relaypoolctl %s %s", command->name, command->name,
+				takes);
+	if (command->option && verb != ADMIN_STALLS)
+		return complain(EXIT_USAGE, "--%s goes with stalls only", command->option);
 	if (command->file && verb != ADMIN_CHECK)
 		return complain(EXIT_USAGE, "-c goes with check only");
+	if (verb == ADMIN_STALLS && command->argument && strcmp(command->argument, "all") != 0 &&
+	    strcmp(command->argument, "shape") != 0)
+		return complain(EXIT_USAGE, "stalls takes all, shape or nothing");
 	return EXIT_OK;
 }
 
@@ -376,9 +451,11 @@ static int command_run(const struct command *command)
 
 int main(int argc, char **argv)
 {
+	/* "stalls --all" and "stalls all" are the same. */
+	static const struct option words[] = {{"all", no_argument, NULL, 'A'}, {"shape", no_argument, NULL, 'S'}, {0}};
 	struct command command = {.socket_path = DEFAULT_SOCKET};
 	int option;
-	while ((option = getopt(argc, argv, "s:c:jh")) != -1) {
+	while ((option = getopt_long(argc, argv, "s:c:jh", words, NULL)) != -1) {
 		switch (option) {
 		case 's':
 			command.socket_path = optarg;
@@ -389,6 +466,12 @@ int main(int argc, char **argv)
 		case 'j':
 			command.json = true;
 			break;
+		case 'A':
+			command.option = "all";
+			break;
+		case 'S':
+			command.option = "shape";
+			break;
 		case 'h':
 			return usage(stdout, EXIT_OK);
 		default:
@@ -396,7 +479,7 @@ int main(int argc, char **argv)
 		}
 	}
 	command.name = optind < argc ? argv[optind] : "status";
-	command.argument = optind + 1 < argc ? argv[optind + 1] : NULL;
-	command.words = argc - optind;
+	command.argument = optind + 1 < argc ? argv[optind + 1] : command.option;
+	command.words = argc - optind + (command.option ? 1 : 0);
 	return command_run(&command);
 }

@@ -1,8 +1,14 @@
 /*
- * What the files of relaypoolctl share. ctl.c has the command line and the views, ctl_daemon.c asks, ctl_table.c writes.
+ * What the files of relaypoolctl share. ctl.c has the command line, each other file one noun: ctl_daemon.c asks,
+ * ctl_table.c writes, ctl_why.c and ctl_stalls.c are views.
  */
 #ifndef CTL_H
 #define CTL_H
+
+#include <jansson.h>
+
+#include "ctl_table.h"
+#include "relaypool.h"
 
 enum exit_code {
 	EXIT_OK = 0,
@@ -11,5 +17,16 @@ enum exit_code {
 	EXIT_NO_DAEMON = 3,  /* nobody answers */
 	EXIT_PERMISSION = 4, /* not for this user */
 };
+
+/* Says on stderr what is wrong; returns `code`. */
+int complain(int code, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Complains of a refusal; what it means for the caller. */
+int show_refusal(const json_t *answer);
+
+/* Shows an answer; the exit code. */
+typedef int show_fn(const json_t *answer, const char *argument);
+show_fn show_why, show_stalls;
+
+extern const struct table pools_table, connections_table, stalls_table;
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * The daemon as relaypoolctl sees it: one line over the control socket, one line back, within a limit. Called by ctl.c.
- * It never writes to the screen.
+ * The daemon as relaypoolctl sees it: one line over the control socket, one line back, within a limit. Called by ctl.c
+ * and ctl_top.c. It never writes to the screen.
  */
 #include <config.h>
 

@@ -1,5 +1,5 @@
 /*
- * Cells, tables and texts as relaypoolctl shows them, from the daemon's JSON. Called by the views of ctl.c.
+ * Cells, tables and texts as relaypoolctl shows them, from the daemon's JSON. Called by the views of ctl.c and ctl_*.c.
  * Nothing that another host said can move the cursor. It never asks the daemon.
  */
 #include <config.h>
@@ -45,6 +45,16 @@ static void format_time(double seconds, char *out, size_t size)
 		snprintf(out, size, "-");
 }
 
+static void format_clock(double seconds, char *out, size_t size)
+{
+	time_t when = (time_t)seconds, now = time(NULL);
+	struct tm local, today;
+	bool known = localtime_r(&when, &local) && localtime_r(&now, &today);
+	bool same = known && local.tm_year == today.tm_year && local.tm_yday == today.tm_yday;
+	if (!known || strftime(out, size, same ? "%H:%M:%S" : "%m-%d %H:%M", &local) == 0)
+		snprintf(out, size, "-");
+}
+
 /* C0 and C1 control characters; the latter are two octets of UTF-8. */
 void text_clean(char *text)
 {
@@ -65,10 +75,14 @@ const char *format_cell(const json_t *value, enum kind kind, char out[CELL_SIZE]
 		snprintf(out, CELL_SIZE, "%s", *json_string_value(value) ? json_string_value(value) : "-");
 	else if (json_is_number(value) && kind == KIND_SECONDS)
 		format_seconds(number, out, CELL_SIZE);
+	else if (json_is_number(value) && kind == KIND_RATE)
+		snprintf(out, CELL_SIZE, "%.2f", number);
 	else if (json_is_number(value) && kind == KIND_BYTES)
 		format_bytes(number, out, CELL_SIZE);
 	else if (json_is_number(value) && kind == KIND_TIME)
 		format_time(number, out, CELL_SIZE);
+	else if (json_is_number(value) && kind == KIND_CLOCK)
+		format_clock(number, out, CELL_SIZE);
 	else if (json_is_number(value))
 		snprintf(out, CELL_SIZE, json_is_real(value) ? "%.6g" : "%.0f", number);
 	text_clean(out);
@@ -100,6 +114,36 @@ void text_cut(char *text, size_t width)
 			break;
 	c[0] = '+';
 	c[1] = '\0';
+}
+
+/*
+ * The octets of `text` that fit into `width` columns, broken at a space where there is one; `*next`: what follows.
+ */
+static size_t text_break(const char *text, size_t width, const char **next)
+{
+	const char *space = NULL, *c = text;
+	for (size_t seen = 0; *c; c++) {
+		if (((unsigned char)*c & 0xc0) != 0x80 && seen++ == width)
+			break;
+		if (*c == ' ')
+			space = c;
+	}
+	const char *end = !*c || *c == ' ' || !space ? c : space;
+	*next = end + strspn(end, " ");
+	while (end > text && end[-1] == ' ')
+		end--;
+	return (size_t)(end - text);
+}
+
+void text_fold(FILE *to, size_t width, const char *text)
+{
+	text += strspn(text, " ");
+	while (*text) {
+		const char *next;
+		size_t length = text_break(text, width, &next);
+		fprintf(to, "%.*s\n", (int)length, text);
+		text = next;
+	}
 }
 
 /* ---- tables ---- */

@@ -14,9 +14,11 @@
 enum kind {
 	KIND_TEXT = 0,
 	KIND_COUNT,   /* right-aligned */
+	KIND_RATE,    /* a second */
 	KIND_SECONDS, /* a duration */
 	KIND_BYTES,
-	KIND_TIME /* a point of time */
+	KIND_TIME, /* a point of time */
+	KIND_CLOCK /* … in few columns: the time of today, or the day */
 };
 
 struct column {
@@ -48,6 +50,8 @@ void text_clean(char *text);
 size_t text_width(const char *text);
 /* Cuts a text to `width` columns; a '+' at the end says so. */
 void text_cut(char *text, size_t width);
+/* Writes a clean text in lines of at most `width` columns. */
+void text_fold(FILE *to, size_t width, const char *text);
 
 /* A heading and a line for each row. */
 void table_print(FILE *to, size_t width, const json_t *rows, const struct table *table);

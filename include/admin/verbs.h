@@ -1,6 +1,6 @@
 /*
  * What an administrator may ask of the daemon: one table of verbs, read by the control socket, by relaypoolctl and by
- * the test of relaypoolctl(8). What a verb does stands in admin/answer.c, how its answer looks in ctl.c.
+ * the test of relaypoolctl(8). What a verb does stands in admin/answer*.c, how its answer looks in ctl*.c.
  */
 #ifndef ADMIN_VERBS_H
 #define ADMIN_VERBS_H
@@ -13,6 +13,10 @@ enum admin_verb {
 	ADMIN_CONNECTIONS, /* each socket to a relay */
 	ADMIN_LIMITS,      /* the limits of each relay, configured and learned */
 	ADMIN_SESSIONS,    /* each LMTP session of the MTA */
+	ADMIN_WHY,         /* where the time of one message went */
+	ADMIN_STALLS,      /* what is held up, since when and by whom */
+	ADMIN_STATS,       /* what was counted for each relay */
+	ADMIN_LATENCY,     /* how long each stage takes at a relay */
 	ADMIN_CONFIG,      /* the running configuration */
 	ADMIN_CHECK,       /* is the file on disk valid? */
 	ADMIN_RELOAD,      /* read it */
@@ -27,7 +31,7 @@ enum admin_verb {
 
 struct admin_verb_info {
 	const char *name;
-	const char *argument; /* what it may be given: "[RELAY]"; "" if nothing */
+	const char *argument; /* what it is given: "QUEUE-ID", "[RELAY]" if it may be left out; "" if nothing */
 	bool changes;         /* for root and the daemon's own user only */
 	const char *help;     /* one line */
 };

@@ -358,13 +358,24 @@ static json_t *answer_forget(const struct control_doors *doors, const char *argu
 }
 
 static answer_fn *const answers[ADMIN_VERBS] = {
-	[ADMIN_STATUS] = answer_status,           [ADMIN_POOLS] = answer_pools,
-	[ADMIN_FORGET] = answer_forget,           [ADMIN_LIMITS] = answer_limits,
-	[ADMIN_CONNECTIONS] = answer_connections, [ADMIN_SESSIONS] = answer_sessions,
-	[ADMIN_CONFIG] = answer_config,           [ADMIN_CHECK] = answer_check,
-	[ADMIN_RELOAD] = answer_reload,           [ADMIN_PAUSE] = answer_pause,
-	[ADMIN_RESUME] = answer_resume,           [ADMIN_DRAIN] = answer_drain,
-	[ADMIN_RECONNECT] = answer_reconnect,     [ADMIN_VERSION] = answer_version,
+	[ADMIN_STATUS] = answer_status,
+	[ADMIN_POOLS] = answer_pools,
+	[ADMIN_FORGET] = answer_forget,
+	[ADMIN_LIMITS] = answer_limits,
+	[ADMIN_CONNECTIONS] = answer_connections,
+	[ADMIN_SESSIONS] = answer_sessions,
+	[ADMIN_WHY] = answer_why,
+	[ADMIN_STALLS] = answer_stalls,
+	[ADMIN_STATS] = answer_stats,
+	[ADMIN_LATENCY] = answer_latency,
+	[ADMIN_CONFIG] = answer_config,
+	[ADMIN_CHECK] = answer_check,
+	[ADMIN_RELOAD] = answer_reload,
+	[ADMIN_PAUSE] = answer_pause,
+	[ADMIN_RESUME] = answer_resume,
+	[ADMIN_DRAIN] = answer_drain,
+	[ADMIN_RECONNECT] = answer_reconnect,
+	[ADMIN_VERSION] = answer_version,
 };
 
 json_t *answer_make(const struct control_doors *doors, enum admin_verb verb, const char *argument)

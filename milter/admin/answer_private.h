@@ -1,5 +1,5 @@
 /*
- * What the files of the answers share: answer.c has the verbs, answer_value.c what they are made of.
+ * What the files of the answers share: answer.c and answer_time.c have the verbs, answer_value.c what they are made of.
  */
 #ifndef ADMIN_ANSWER_PRIVATE_H
 #define ADMIN_ANSWER_PRIVATE_H
@@ -7,6 +7,7 @@
 #include "answer.h"
 
 typedef json_t *answer_fn(const struct control_doors *doors, const char *argument);
+answer_fn answer_why, answer_stalls, answer_stats, answer_latency; /* answer_time.c */
 
 /* ---- values ---- */
 

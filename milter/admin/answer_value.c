@@ -1,5 +1,5 @@
 /*
- * What answers are made of: values, rows and refusals as JSON. Called by answer.c. It knows no verb.
+ * What answers are made of: values, rows and refusals as JSON. Called by answer.c and answer_time.c. It knows no verb.
  */
 #include <config.h>
 

@@ -8,5 +8,7 @@ Suite *control_suite(void);
 Suite *ctl_suite(void);
 Suite *flush_suite(void);
 Suite *manual_suite(void);
+Suite *time_suite(void);
+Suite *why_suite(void);
 
 #endif

@@ -8,6 +8,8 @@
 #include "base/conf.h"
 #include "base/mem.h"
 #include "check_admin.h"
+#include "client.h"
+#include "rooms.h"
 
 #define ENTRIES_MAX 128
 
@@ -169,20 +171,85 @@ START_TEST(examples_in_the_manual_load)
 }
 END_TEST
 
+/* "[RELAY]", as mdoc has it. */
+static const char *argument_in_mdoc(const char *argument)
+{
+	static const char *const pairs[][2] = {
+		{"", ""},
+		{"[RELAY]", " Op Ar relay"},
+		{"QUEUE-ID", " Ar queue-id"},
+		{"[all|shape]", " Op Cm all | shape"},
+	};
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+		if (strcmp(pairs[i][0], argument) == 0)
+			return pairs[i][1];
+	ck_abort_msg("how does the manual write \"%s\"?", argument);
+}
+
 START_TEST(every_verb_is_in_the_manual)
 {
 	FILE *file = open_manual("relaypoolctl.8");
 	char line[1024], expected[64];
 	bool found[ADMIN_VERBS] = {false};
-	while (fgets(line, sizeof(line), file))
+	while (fgets(line, sizeof(line), file)) {
 		for (int i = 0; i < ADMIN_VERBS; i++) {
 			snprintf(expected, sizeof(expected), ".It Cm %s%s\n", admin_verbs[i].name,
-				 *admin_verbs[i].argument ? " Op Ar relay" : "");
+				 argument_in_mdoc(admin_verbs[i].argument));
 			found[i] |= strcmp(line, expected) == 0;
 		}
+	}
 	fclose(file);
 	for (int i = 0; i < ADMIN_VERBS; i++)
 		ck_assert_msg(found[i], "%s is not in relaypoolctl(8)", admin_verbs[i].name);
+}
+END_TEST
+
+/* ".It Li id , relay" below ".Ss Keys of VERB". */
+static bool key_in_manual(const char *verb, const char *key)
+{
+	FILE *file = open_manual("relaypoolctl.8");
+	char line[1024], heading[64];
+	bool section = false, found = false;
+	snprintf(heading, sizeof(heading), ".Ss Keys of %s\n", verb);
+	while (fgets(line, sizeof(line), file)) {
+		if (line[0] == '.' && line[1] == 'S')
+			section = strcmp(line, heading) == 0;
+		if (!section || strncmp(line, ".It Li ", 7) != 0)
+			continue;
+		for (char *word = strtok(line + 7, " ,\n"); word; word = strtok(NULL, " ,\n"))
+			found |= strcmp(word, key) == 0;
+	}
+	fclose(file);
+	return found;
+}
+
+static void expect_keys(const char *verb, const char *argument, const char *list)
+{
+	char line[128];
+	snprintf(line, sizeof(line), "{\"verb\":\"%s\",\"args\":[\"%s\"]}", verb, argument);
+	json_t *answer = ask(line);
+	json_t *row = json_array_get(json_object_get(answer, list), 0), *value;
+	const char *key;
+	ck_assert_uint_gt(json_object_size(row), 0);
+	json_object_foreach(row, key, value)
+		ck_assert_msg(key_in_manual(verb, key), "%s of %s is not in relaypoolctl(8)", key, verb);
+	json_decref(answer);
+}
+
+START_TEST(every_key_about_time_is_in_the_manual)
+{
+	rooms.journeys[0] = (struct journey_view){.queue_id = "4fXyZ1", .settled = true};
+	rooms.journey_count = 1;
+	rooms.stalls[0] = (struct stall_view){.id = 1, .relay = "socketlabs", .open = true};
+	rooms.stall_count = 1;
+	rooms.latencies[0] = (struct latency_view){.relay = "socketlabs", .recent = 1};
+	rooms.latency_count = 1;
+	rooms.stats = (struct stats_view){.relay = "socketlabs"};
+	expect_keys("why", "4fXyZ1", "journeys");
+	expect_keys("stalls", "all", "stalls");
+	expect_keys("latency", "socketlabs", "latency");
+	expect_keys("stats", "socketlabs", "stats");
+	ck_assert(!key_in_manual("stats", "p50"));
 }
 END_TEST
 
@@ -195,5 +262,9 @@ Suite *manual_suite(void)
 	tcase_add_test(pages, examples_in_the_manual_load);
 	tcase_add_test(pages, every_verb_is_in_the_manual);
 	suite_add_tcase(suite, pages);
+	TCase *answers = tcase_create("answers");
+	tcase_add_checked_fixture(answers, rooms_open, rooms_close);
+	tcase_add_test(answers, every_key_about_time_is_in_the_manual);
+	suite_add_tcase(suite, answers);
 	return suite;
 }

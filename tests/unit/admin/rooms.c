@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "observe/door.h"
 
 struct rooms rooms;
 
@@ -86,6 +87,59 @@ void stats_each(void (*fn)(const struct stats_view *view, void *arg), void *arg)
 {
 	if (rooms.stats.relay)
 		fn(&rooms.stats, arg);
+}
+
+void router_each_transaction(const struct router *router, void (*fn)(const struct transaction_view *view, void *arg),
+			     void *arg)
+{
+	(void)router;
+	for (size_t i = 0; i < rooms.transaction_count; i++)
+		fn(&rooms.transactions[i], arg);
+}
+
+void door_each_wait(wait_fn *fn, void *arg)
+{
+	if (rooms.arriving.queue_id)
+		fn(&rooms.arriving, arg);
+}
+
+void listener_each_wait(const struct listener *listener, wait_fn *fn, void *arg)
+{
+	(void)listener;
+	if (rooms.handed.queue_id)
+		fn(&rooms.handed, arg);
+}
+
+bool journeys_find(const char *queue_id, void (*fn)(const struct journey_view *view, void *arg), void *arg)
+{
+	bool found = false;
+	for (size_t i = 0; i < rooms.journey_count; i++) {
+		if (strcmp(rooms.journeys[i].queue_id, queue_id) != 0)
+			continue;
+		fn(&rooms.journeys[i], arg);
+		found = true;
+	}
+	return found;
+}
+
+void stall_each(void (*fn)(const struct stall_view *view, void *arg), void *arg)
+{
+	for (size_t i = 0; i < rooms.stall_count; i++)
+		for (size_t j = 0; j <= rooms.stall_repeat; j++)
+			fn(&rooms.stalls[i], arg);
+}
+
+usec_t stall_limit(const char *relay, enum stage stage)
+{
+	(void)relay;
+	(void)stage;
+	return rooms.stall_limit;
+}
+
+void latency_each(void (*fn)(const struct latency_view *view, void *arg), void *arg)
+{
+	for (size_t i = 0; i < rooms.latency_count; i++)
+		fn(&rooms.latencies[i], arg);
 }
 
 /* ---- who is at the other end; the linker puts it in the place of the real one (--wrap) ---- */

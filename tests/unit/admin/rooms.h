@@ -10,6 +10,9 @@
 
 #include "admin/control.h"
 #include "ingest/listener.h"
+#include "observe/journeys.h"
+#include "observe/latency.h"
+#include "observe/stall.h"
 #include "observe/stats.h"
 #include "relay/route.h"
 
@@ -21,6 +24,17 @@ struct rooms {
 	struct session_view sessions[4];
 	size_t session_count;
 	struct stats_view stats;
+	struct transaction_view transactions[4];
+	size_t transaction_count;
+	struct wait arriving; /* at the MTA's door; `queue_id` NULL: nothing */
+	struct wait handed;   /* over LMTP; the same */
+	struct journey_view journeys[4];
+	size_t journey_count;
+	struct stall_view stalls[8];
+	size_t stall_count, stall_repeat;
+	struct latency_view latencies[4];
+	size_t latency_count;
+	usec_t stall_limit;       /* of every stage */
 	char called[64];          /* the last changing call: "pause socketlabs" */
 	const char *reload_error; /* NULL: reload works */
 	const char *reload_note;
