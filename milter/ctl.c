@@ -388,7 +388,7 @@ static int check_file(const char *path, bool json)
 /* ---- the command line ---- */
 
 struct command {
-	const char *socket_path, *file;
+	const char *socket_path, *file, *delay;
 	bool json;
 	const char *name, *argument; /* the verb and what it is given; NULL */
 	const char *option;          /* the same as an option: "all", "shape"; NULL */
@@ -400,17 +400,34 @@ static int usage(FILE *to, int code)
 	fprintf(to,
 		"usage: relaypoolctl [-j] [-s SOCKET] [VERB [ARGUMENT]]\n"
 		"       relaypoolctl [-j] [-c FILE] check\n"
+		"       relaypoolctl [-s SOCKET] top [-d SECONDS]\n"
 		"\n"
 		"  -s SOCKET   the daemon's control socket, instead of\n"
 		"              %s\n"
 		"  -c FILE     check this file, without the daemon\n"
+		"  -d SECONDS  between two frames of top\n"
 		"  -j          print the daemon's JSON\n"
 		"\n",
 		DEFAULT_SOCKET);
 	for (int i = 0; i < ADMIN_VERBS; i++)
 		fprintf(to, "  %-11s %-11s %s\n", admin_verbs[i].name, admin_verbs[i].argument, admin_verbs[i].help);
+	fprintf(to, "  %-11s %-11s %s\n", "top", "", "pools, connections and stalls, live");
 	fprintf(to, "  %-11s %-11s %s\n", "help", "", "this text");
 	return code;
+}
+
+static int top(const struct command *command)
+{
+	if (command->words > 1 || command->file || command->json)
+		return complain(EXIT_USAGE, "top takes -s and -d only; for a program: -j pools, connections, stalls");
+	double delay = TOP_DELAY_DEFAULT;
+	if (command->delay) {
+		char *end;
+		delay = strtod(command->delay, &end);
+		if (*end || end == command->delay || !(delay >= TOP_DELAY_LEAST && delay <= TOP_DELAY_MOST))
+			return complain(EXIT_USAGE, "-d takes seconds, from %g to %g", TOP_DELAY_LEAST, TOP_DELAY_MOST);
+	}
+	return top_run(command->socket_path, delay);
 }
 
 /* What stands on the command line is wrong for this verb: the exit code, after saying why. EXIT_OK: nothing is. */
@@ -427,6 +444,8 @@ static int command_refuse(const struct command *command, enum admin_verb verb)
 		return complain(EXIT_USAGE, "--%s goes with stalls only", command->option);
 	if (command->file && verb != ADMIN_CHECK)
 		return complain(EXIT_USAGE, "-c goes with check only");
+	if (command->delay)
+		return complain(EXIT_USAGE, "-d goes with top only");
 	if (verb == ADMIN_STALLS && command->argument && strcmp(command->argument, "all") != 0 &&
 	    strcmp(command->argument, "shape") != 0)
 		return complain(EXIT_USAGE, "stalls takes all, shape or nothing");
@@ -438,6 +457,8 @@ static int command_run(const struct command *command)
 	enum admin_verb verb;
 	if (strcmp(command->name, "help") == 0)
 		return usage(stdout, EXIT_OK);
+	if (strcmp(command->name, "top") == 0)
+		return top(command);
 	if (!admin_verb_find(command->name, &verb))
 		return complain(EXIT_USAGE, "there is no verb \"%s\"; relaypoolctl help lists them", command->name);
 	int code = command_refuse(command, verb);
@@ -455,13 +476,16 @@ int main(int argc, char **argv)
 	static const struct option words[] = {{"all", no_argument, NULL, 'A'}, {"shape", no_argument, NULL, 'S'}, {0}};
 	struct command command = {.socket_path = DEFAULT_SOCKET};
 	int option;
-	while ((option = getopt_long(argc, argv, "s:c:jh", words, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "s:c:d:jh", words, NULL)) != -1) {
 		switch (option) {
 		case 's':
 			command.socket_path = optarg;
 			break;
 		case 'c':
 			command.file = optarg;
+			break;
+		case 'd':
+			command.delay = optarg;
 			break;
 		case 'j':
 			command.json = true;

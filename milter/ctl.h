@@ -1,6 +1,6 @@
 /*
  * What the files of relaypoolctl share. ctl.c has the command line, each other file one noun: ctl_daemon.c asks,
- * ctl_table.c writes, ctl_why.c and ctl_stalls.c are views.
+ * ctl_table.c writes, ctl_why.c, ctl_stalls.c and ctl_top.c are views.
  */
 #ifndef CTL_H
 #define CTL_H
@@ -28,5 +28,11 @@ typedef int show_fn(const json_t *answer, const char *argument);
 show_fn show_why, show_stalls;
 
 extern const struct table pools_table, connections_table, stalls_table;
+
+#define TOP_DELAY_DEFAULT 2.0 /* seconds between two frames */
+#define TOP_DELAY_LEAST 0.2
+#define TOP_DELAY_MOST 3600.0
+/* Pools, connections and stalls, again and again until somebody ends it; once if nobody looks. The exit code. */
+int top_run(const char *socket_path, double delay);
 
 #endif

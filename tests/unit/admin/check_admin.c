@@ -12,6 +12,7 @@ int main(void)
 	srunner_add_suite(runner, flush_suite());
 	srunner_add_suite(runner, manual_suite());
 	srunner_add_suite(runner, time_suite());
+	srunner_add_suite(runner, top_suite());
 	srunner_add_suite(runner, why_suite());
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);

@@ -251,6 +251,8 @@ START_TEST(a_wrong_command_line_is_refused)
 	ck_assert_str_eq(rooms.called, "");
 	ck_assert_int_eq(RUN("latency", "sokcetlabs"), 2);
 	expect_says("relays are: socketlabs");
+	ck_assert_int_eq(RUN("stalls", "-d", "1"), 2);
+	expect_says("-d goes with top only");
 }
 END_TEST
 
