@@ -173,7 +173,7 @@ enum event_kind {
 	EVENT_OUTCOME = 0,       /* recipients of one message got the same verdict */
 	EVENT_CONNECTION_OPENED, /* a connection is authenticated and ready */
 	EVENT_CONNECTION_CLOSED, /* a connection that was ready has gone */
-	EVENT_CONNECTION_FAILED, /* a connection could not be set up */
+	EVENT_CONNECTION_FAILED, /* a connection could not be set up; no text: EVENT_RELAY_DOWN has told why */
 	EVENT_ARRIVED,           /* a message has come from the MTA, complete */
 	EVENT_REPLAYED,          /* a transaction is repeated on another connection, unseen by the MTA */
 	EVENT_RELAY_DOWN,        /* nothing can be sent to a relay at present */

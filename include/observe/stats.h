@@ -1,6 +1,6 @@
 /*
  * Counters and times of each relay, and the `statistics:` line once a minute for each relay with traffic in it.
- * Started by main, listens to events (base/publish.h), read by ctl. It only counts; it decides nothing.
+ * Started by main, listens to events (base/publish.h), read by ctl and metrics. It only counts; it decides nothing.
  */
 #ifndef OBSERVE_STATS_H
 #define OBSERVE_STATS_H
@@ -14,10 +14,23 @@ struct stats_counts {
 	unsigned long reused;                  /* transactions on a connection beyond its first */
 };
 
+/* Whose verdicts, and which. */
+enum stats_reply { STATS_REPLY_2XX = 0, STATS_REPLY_4XX, STATS_REPLY_5XX, STATS_REPLY_LOCAL, STATS_REPLIES };
+
+/* What is counted for metrics only. */
+struct stats_totals {
+	unsigned long failed;                 /* connections that could not be set up */
+	unsigned long replayed;               /* transactions, unseen by the MTA */
+	unsigned long replies[STATS_REPLIES]; /* final ones: one for all recipients of a message that it settles */
+	unsigned long waited[CAUSE_COUNT];    /* messages that waited in the pool, by what the longest wait was for */
+};
+
+/* All of it since the start. */
 struct stats_view {
 	const char *relay;
-	struct stats_counts counts;                            /* since the start */
-	usec_t wait_p50, wait_p95, transfer_p50, transfer_p95; /* since the start; -1: none observed */
+	struct stats_counts counts;
+	struct stats_totals totals;
+	usec_t wait_p50, wait_p95, transfer_p50, transfer_p95; /* -1: none observed */
 };
 
 /* What the pool of a relay has at this moment. */

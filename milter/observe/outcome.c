@@ -203,7 +203,8 @@ static void write_event(const struct event *event)
 		write_connection(event, "closed", added);
 		break;
 	case EVENT_CONNECTION_FAILED:
-		note_failure(event);
+		if (event->text != NULL)
+			note_failure(event);
 		break;
 	case EVENT_ARRIVED: /* its outcome says all */
 		break;

@@ -1,6 +1,6 @@
 /*
  * Counts what the rooms publish, for each relay, and writes the `statistics:` line once a minute (DESIGN section 6).
- * Called through base/publish.h and by its own timer on the loop thread, and by ctl; decides nothing.
+ * Called through base/publish.h and by its own timer on the loop thread, by ctl and by metrics; decides nothing.
  */
 #include <config.h>
 
@@ -17,6 +17,7 @@
 #include "histogram.h"
 #include "observe/outcome.h"
 #include "seconds.h"
+#include "smtp/reply.h"
 
 #define INTERVAL (60 * USEC_PER_SEC)
 
@@ -32,6 +33,9 @@ struct relay_stats {
 	char *name;
 	struct list connections;      /* struct connection_stats: those that are open */
 	struct figures minute, total; /* of the interval that has begun, and since the start */
+	struct stats_totals totals;
+	const struct message *waited; /* whose wait was counted last: to be compared only, another may have its place */
+	usec_t waited_arrived;        /* … unless it arrived then, too */
 };
 
 /* An open connection, to count each of its transactions once however many outcomes it has. */
@@ -105,6 +109,33 @@ static void count_outcome(struct figures *figures, const struct event *event)
 	histogram_add(&figures->transfer, event->delays.transfer);
 }
 
+static enum stats_reply kind_of(const struct reply *reply)
+{
+	if (!reply_is_remote(reply))
+		return STATS_REPLY_LOCAL;
+	switch (reply_status_of(reply)) {
+	case STATUS_SENT:
+		return STATS_REPLY_2XX;
+	case STATUS_BOUNCED:
+		return STATS_REPLY_5XX;
+	default:
+		return STATS_REPLY_4XX;
+	}
+}
+
+/* A message with several verdicts has waited once. */
+static void count_wait(struct relay_stats *relay, const struct event *event)
+{
+	const struct message *message = event->message;
+	if (event->held_by >= CAUSE_COUNT)
+		return;
+	if (message != NULL && message == relay->waited && message->arrived == relay->waited_arrived)
+		return;
+	relay->totals.waited[event->held_by]++;
+	relay->waited = message;
+	relay->waited_arrived = message != NULL ? message->arrived : 0;
+}
+
 static void connection_opened(struct relay_stats *relay, unsigned id)
 {
 	struct connection_stats *connection = mem_alloc(sizeof *connection);
@@ -135,12 +166,21 @@ static void count_event(const struct event *event)
 		count_outcome(&relay->minute, event);
 		count_outcome(&relay->total, event);
 		count_reuse(relay, connection_of(relay, event->connection), event->use);
+		count_wait(relay, event);
+		if (event->reply != NULL)
+			relay->totals.replies[kind_of(event->reply)]++;
 		break;
 	case EVENT_CONNECTION_OPENED:
 		connection_opened(relay_of(event->relay), event->connection);
 		break;
 	case EVENT_CONNECTION_CLOSED:
 		connection_closed(relay_of(event->relay), event->connection, event->use);
+		break;
+	case EVENT_CONNECTION_FAILED:
+		relay_of(event->relay)->totals.failed++;
+		break;
+	case EVENT_REPLAYED:
+		relay_of(event->relay)->totals.replayed++;
 		break;
 	default: /* the others change no figure */
 		break;
@@ -255,6 +295,7 @@ void stats_each(void (*fn)(const struct stats_view *view, void *arg), void *arg)
 		struct stats_view view = {
 			.relay = relay->name,
 			.counts = relay->total.counts,
+			.totals = relay->totals,
 			.wait_p50 = histogram_quantile(&relay->total.wait, 50),
 			.wait_p95 = histogram_quantile(&relay->total.wait, 95),
 			.transfer_p50 = histogram_quantile(&relay->total.transfer, 50),

@@ -274,8 +274,8 @@ static void on_failed(struct connection *c, enum stage stage, struct reply *why,
 		health_prove(pool); /* the relay is well: it is one more than it allows */
 	else
 		health_fail(pool, c, why, trouble_setup(stage, why, settings, false));
-	if (was_down || pool->down == NULL) /* else that it is down says it all, in one line */
-		pool_tell(pool, EVENT_CONNECTION_FAILED, c, why->text);
+	bool told = !was_down && pool->down != NULL; /* that it is down says it all, in one line */
+	pool_tell(pool, EVENT_CONNECTION_FAILED, c, told ? NULL : why->text);
 	pool_dispatch_soon(pool);
 }
 

@@ -155,6 +155,13 @@ START_TEST(a_failed_connection_is_a_warning)
 }
 END_TEST
 
+START_TEST(a_failure_that_was_told_already_has_no_line)
+{
+	connection_failed("ses", "mail.example[192.0.2.1]:587", NULL);
+	ck_assert_uint_eq(lines_count(), 0);
+}
+END_TEST
+
 START_TEST(the_same_failure_is_written_once_a_minute_with_its_count)
 {
 	for (int i = 0; i < 30; i++) {
@@ -411,6 +418,7 @@ Suite *outcome_suite(void)
 	tcase_add_test(tcase, a_bounce_is_bounced_and_gets_a_dsn_code_if_the_relay_gave_none);
 	tcase_add_test(tcase, a_long_reply_is_cut_and_one_of_many_lines_is_one_line);
 	tcase_add_test(tcase, a_failed_connection_is_a_warning);
+	tcase_add_test(tcase, a_failure_that_was_told_already_has_no_line);
 	tcase_add_test(tcase, the_same_failure_is_written_once_a_minute_with_its_count);
 	tcase_add_test(tcase, after_a_quiet_minute_a_failure_is_written_at_once);
 	tcase_add_test(tcase, another_text_or_another_relay_is_another_failure);

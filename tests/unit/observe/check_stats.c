@@ -189,6 +189,75 @@ START_TEST(an_unused_connection_is_no_reuse)
 }
 END_TEST
 
+/* An outcome of a message that has waited, or not (CAUSE_COUNT). */
+static void settle_waited(const struct message *message, enum cause held_by, const struct reply *reply)
+{
+	struct event event = {.kind = EVENT_OUTCOME,
+			      .relay = "ses",
+			      .host = "-",
+			      .message = message,
+			      .status = reply_status_of(reply),
+			      .recipients = 3,
+			      .reply = reply,
+			      .delays = {-1, -1, -1, -1},
+			      .held_by = held_by};
+	publish(&event);
+}
+
+START_TEST(replies_are_counted_by_class_and_local_ones_apart)
+{
+	static const struct message message;
+	static const struct {
+		int code;
+		enum local_failure local;
+	} said[] = {{250, LOCAL_NONE},      {250, LOCAL_NONE},       {451, LOCAL_NONE},
+		    {550, LOCAL_AMBIGUOUS}, {451, LOCAL_CONNECTION}, {552, LOCAL_SIZE}};
+	for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+		struct reply reply = {.code = said[i].code, .local = said[i].local};
+		settle_waited(&message, CAUSE_COUNT, &reply);
+	}
+	struct reply refusal = {.code = 550, .local = LOCAL_NONE};
+	settle_waited(&message, CAUSE_COUNT, &refusal);
+	total_of("ses");
+	ck_assert_uint_eq(seen.totals.replies[STATS_REPLY_2XX], 2);
+	ck_assert_uint_eq(seen.totals.replies[STATS_REPLY_4XX], 1);
+	ck_assert_uint_eq(seen.totals.replies[STATS_REPLY_5XX], 1);
+	ck_assert_uint_eq(seen.totals.replies[STATS_REPLY_LOCAL], 3);
+}
+END_TEST
+
+START_TEST(a_message_with_several_verdicts_has_waited_once)
+{
+	struct message first = {.arrived = 1}, second = {.arrived = 2};
+	struct reply sent = {.code = 250}, refused = {.code = 550};
+	settle_waited(&first, CAUSE_CAP, &sent);
+	settle_waited(&first, CAUSE_CAP, &refused);
+	settle_waited(&second, CAUSE_CAP, &sent);
+	second.arrived = 3; /* another one in the same place */
+	settle_waited(&second, CAUSE_RATE, &sent);
+	settle_waited(&first, CAUSE_COUNT, &sent);
+	total_of("ses");
+	ck_assert_uint_eq(seen.totals.waited[CAUSE_CAP], 2);
+	ck_assert_uint_eq(seen.totals.waited[CAUSE_RATE], 1);
+	ck_assert_uint_eq(seen.totals.waited[CAUSE_CLIENT], 0);
+}
+END_TEST
+
+START_TEST(failures_and_repeats_are_counted_and_make_no_line)
+{
+	struct event failed = {.kind = EVENT_CONNECTION_FAILED, .relay = "ses", .host = "-", .text = NULL};
+	struct event replayed = {.kind = EVENT_REPLAYED, .relay = "ses", .host = "-"};
+	publish(&failed);
+	publish(&failed);
+	publish(&replayed);
+	clock_fake_advance(MINUTE);
+	ck_assert_uint_eq(lines_count(), 0);
+	total_of("ses");
+	ck_assert_uint_eq(seen.totals.failed, 2);
+	ck_assert_uint_eq(seen.totals.replayed, 1);
+}
+END_TEST
+
 START_TEST(the_end_writes_the_minute_that_has_begun)
 {
 	clock_fake_advance(MINUTE + 25 * USEC_PER_SEC);
@@ -255,6 +324,9 @@ Suite *stats_suite(void)
 	tcase_add_test(tcase, a_transaction_with_several_verdicts_is_one_reuse);
 	tcase_add_test(tcase, transactions_without_an_outcome_are_counted_by_the_next_or_by_the_close);
 	tcase_add_test(tcase, an_unused_connection_is_no_reuse);
+	tcase_add_test(tcase, replies_are_counted_by_class_and_local_ones_apart);
+	tcase_add_test(tcase, a_message_with_several_verdicts_has_waited_once);
+	tcase_add_test(tcase, failures_and_repeats_are_counted_and_make_no_line);
 	tcase_add_test(tcase, the_end_writes_the_minute_that_has_begun);
 	tcase_add_test(tcase, what_the_log_lacks_is_told_in_its_minute);
 	tcase_add_test(tcase, ctl_sees_times_since_the_start);
