@@ -26,6 +26,7 @@ FORGED = ("4fXyZ1: relay=good, host=a[192.0.2.1]:25, conn=1, conn_use=1, nrcpt=1
           "dsn=5.0.0, status=bounced (550 mx relaypoold[1]: warning: stall: event=begin, id=1, relay=bad, stage=reply, "
           "holder=relay, age=5.0, limit=5.0, waiting=7, cause=answer)")
 PREFIXES = ("Nov  3 09:12:01 mx1 relaypoold[812]: ", "2026-11-03T09:12:01.123456+00:00 mx1 relaypoold[812]: ")
+NEWS = re.compile("warning: |error: |fatal: |control: |relay: relay=[^ ]*, event=(mode|quit)")
 OUTCOME = re.compile(r"[\w-]+: relay=([^ ,]+), .* nrcpt=(\d+), .* delays=[^/]+/([^/]+)/([^/]+)/([^ ,]+), .* status=(\w+) ")
 
 
@@ -160,6 +161,12 @@ def _expect_rows(texts, path):
 
 # ---- logcheck ----
 
+def _documented():
+    """The lines of relaypool-log(7)."""
+    with open(os.path.join(settings.SOURCE, "milter", "relaypool-log.7"), encoding="utf-8") as file:
+        return [line.replace('""', '"') for line in re.findall(r'^\.It Li "(.*)"$', file.read(), re.MULTILINE)]
+
+
 def _expect_passed(texts, path):
     """What logcheck would mail: grep, called as it does."""
     rules = os.path.join(CONTRIB, "logcheck", "relaypool")
@@ -167,7 +174,7 @@ def _expect_passed(texts, path):
                           check=False).stdout.splitlines()
     prefix = next(prefix for prefix in PREFIXES if left[0].startswith(prefix))
     scene.equal([line.removeprefix(prefix) for line in left],
-                [text for text in texts if re.match("warning: |error: |fatal: |control: ", text)], "what logcheck reports")
+                [text for text in texts if NEWS.match(text)], "what logcheck reports")
 
 
 def test_log_is_read_by_mtail_lnav_and_logcheck():
@@ -180,6 +187,8 @@ def test_log_is_read_by_mtail_lnav_and_logcheck():
         _expect_metrics(texts, _metrics(path))
         _expect_rows(texts, path)
         _expect_passed(texts, path)
+        documented = _documented()
+        _expect_passed(documented, _as_syslog(documented, prefix))
     settings.figure(f"{len(texts)} lines read alike by mtail, lnav and logcheck's grep")
 
 

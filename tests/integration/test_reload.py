@@ -91,3 +91,16 @@ def test_kill_nine_keeps_the_cap():
     injection.join()
     front.drain(120)
     assert relay.most <= CAP, f"{relay.most} connections, cap {CAP}"
+
+
+def test_lines_of_outcomes_come_and_go_with_a_reload():
+    relay = ScriptedRelay()
+    front, daemon = scene.pooled(relay_section("far", relay), log_messages="none")
+    for number, choice in enumerate(("none", "all", "slow,failed")):
+        daemon.write_config(log_messages=choice)
+        daemon.ctl("reload")
+        scene.inject([Message(f"{choice}{number}")])
+        front.drain(20, flush=False)
+    daemon.stop()
+    scene.equal(len(relay.accepted), 3, "messages that were sent")
+    scene.equal(daemon.log().count("status=sent"), 1, "lines of outcomes")

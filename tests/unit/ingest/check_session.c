@@ -347,9 +347,31 @@ START_TEST(too_many_errors_end_the_session)
 	}
 	mta_say(mta, "WHAT\r\nNOOP\r\n");
 	mta_expect(mta, "500 5.5.2 Unknown command\r\n421 4.7.0 Too many errors\r\n<closed>");
-	ck_assert_str_eq(logged(),
-			 "warning: errors: protocol=LMTP, peer=unix, errors=21, unlogged=0 (too many; the session was ended)\n");
+	ck_assert_str_eq(
+		logged(),
+		"warning: errors: protocol=LMTP, peer=unix, errors=21, unlogged=0 (too many; the session was ended)\n");
 	close(mta);
+}
+END_TEST
+
+/* A client that speaks no SMTP comes back at once, all day long. */
+START_TEST(sessions_with_errors_do_not_drown_the_log)
+{
+	for (unsigned i = 0; i < 32; i++) {
+		int mta = ready();
+		if (i == 31)
+			pass(SECONDS(10));
+		for (unsigned j = 0; j < 21; j++)
+			mta_say(mta, "WHAT\r\n");
+		ck_assert_ptr_nonnull(strstr(mta_hear(mta), "<closed>"));
+		close(mta);
+	}
+	unsigned lines = 0;
+	const char *last = NULL;
+	for (const char *at = logged(); (at = strstr(at, "errors: protocol")) != NULL; at++, lines++)
+		last = at;
+	ck_assert_uint_eq(lines, 11);
+	ck_assert_ptr_nonnull(strstr(last, "errors=21, unlogged=21 ("));
 }
 END_TEST
 
@@ -571,9 +593,10 @@ START_TEST(a_message_nobody_waits_for_is_abandoned)
 	ck_assert_uint_eq(sessions_ended, 1);
 	ck_assert_uint_eq(router.abandoned_count, 1);
 	ck_assert_ptr_eq(router.abandoned[0], router.taken[0]);
-	ck_assert_str_eq(logged(),
-			 "warning: -: abandoned: peer=unix, nrcpt=2, unsettled=1, waited=12.0, unlogged=0 (the MTA ended its "
-			 "session before all verdicts)\n");
+	ck_assert_str_eq(
+		logged(),
+		"warning: -: abandoned: peer=unix, nrcpt=2, unsettled=1, waited=12.0, unlogged=0 (the MTA ended its "
+		"session before all verdicts)\n");
 	relay_says(0, 1, "250 2.0.0 too late"); /* nobody is told, nothing breaks */
 	loop_settle();
 }
@@ -878,7 +901,8 @@ START_TEST(strays_are_logged_once_a_message)
 	mta_hear(mta);
 	mta_say(mta, "\r\na\nb\rc\r\nd\ne\r\n.\r\n");
 	ck_assert_str_eq(body_of(router.taken[0]), "\r\na b c\r\nd e\r\n");
-	ck_assert_str_eq(logged(), "warning: ID9: strays=3, unlogged=0 (CR or LF alone in the message; each became a space)\n");
+	ck_assert_str_eq(logged(),
+			 "warning: ID9: strays=3, unlogged=0 (CR or LF alone in the message; each became a space)\n");
 	close(mta);
 }
 END_TEST
@@ -908,7 +932,8 @@ START_TEST(a_silent_client_is_cut)
 		pass(1);
 		mta_expect(mta, "421 4.4.2 mx.example waited too long for you\r\n<closed>");
 		snprintf(expected, sizeof(expected),
-			 "timeout: protocol=LMTP, peer=unix, state=%s, age=%u, unlogged=0 (the client was silent or too slow)\n",
+			 "timeout: protocol=LMTP, peer=unix, state=%s, age=%u, unlogged=0 (the client was silent or "
+			 "too slow)\n",
 			 cases[i].state, cases[i].limit);
 		ck_assert_ptr_nonnull(strstr(logged(), expected));
 		close(mta);
@@ -1193,6 +1218,8 @@ static void add_dialogue_tests(TCase *tcase)
 	tcase_add_test(tcase, an_overlong_line_is_swallowed_whole);
 	tcase_add_test(tcase, a_line_may_have_4096_octets);
 	tcase_add_test(tcase, too_many_errors_end_the_session);
+	tcase_add_test(tcase, sessions_with_errors_do_not_drown_the_log);
+	tcase_add_test(tcase, sessions_with_errors_do_not_drown_the_log);
 	tcase_add_test(tcase, a_message_wipes_errors_out);
 	tcase_add_test(tcase, smtp_has_one_recipient_and_one_reply);
 	tcase_add_test(tcase, helo_offers_nothing);
