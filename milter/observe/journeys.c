@@ -255,7 +255,7 @@ static void view_entry(const struct entry *entry, struct journey_view *view)
 		journey_add(&view->journey, STAGE_CLIENT, entry->note.client);
 		journey_add(&view->journey, STAGE_MTA, entry->note.mta);
 		journey_enter(&view->journey, STAGE_QUEUE, entry->note.ended);
-		journey_enter(&view->journey, STAGE_COUNT, clock_now());
+		journey_enter(&view->journey, STAGE_COUNT, entry->arrived >= 0 ? entry->arrived : clock_now());
 		view->at = wall_of(entry->note.ended);
 	}
 	view->total = journey_total(&view->journey);
@@ -267,8 +267,7 @@ bool journeys_find(const char *queue_id, void (*fn)(const struct journey_view *v
 	journeys_catch_up();
 	LIST_EACH (node, next, bucket_of(queue_id)) {
 		const struct entry *entry = LIST_ENTRY_OF(node, struct entry, bucket);
-		/* What has arrived and is not settled is told by the relay room. */
-		if (strcmp(entry->note.queue_id, queue_id) != 0 || (!is_settled(entry) && entry->arrived >= 0))
+		if (strcmp(entry->note.queue_id, queue_id) != 0)
 			continue;
 		struct journey_view view;
 		view_entry(entry, &view);
