@@ -109,27 +109,25 @@ def held(front, name, relay, stage, holder="relay", cause="answer", size=1500):
     """A case in which the relay holds still at its step."""
     def begin():
         relay.hold()
-        send(front(), name, size=size)
+        send(front, name, size=size)
     return Case(name, stage, holder, cause, begin, relay.release)
 
 
 # ---- the relay ----
 
 def test_relay_causes():
-    world = {}
     steps = {"banner": "banner", "ehlo": "ehlo", "starttls": "tls", "tls": "tls", "auth": "auth", "mail": "mail",
              "rcpt": "rcpt", "data": "data", "dot": "reply"}
     relays = {step: HoldingRelay(step, secure=True, **PLAIN) for step in steps}
     relays["body"] = HoldingRelay("body", **PLAIN)
     relays["throttle"] = HoldingRelay(**PLAIN)
-    relays["backoff"] = HoldingRelay("banner", **PLAIN)
+    relays["backoff"] = HoldingRelay(**PLAIN)
     sections = "".join(relay_section(name, relay, account=name, max_connections=3,
                                      streaming="off" if name in ("mail", "rcpt", "data") else None)
                        for name, relay in relays.items())
     front, daemon = start(sections, relays)
-    world["front"] = front
-    cases = [held(lambda: front, step, relays[step], stage) for step, stage in steps.items()]
-    cases.append(held(lambda: front, "body", relays["body"], "body", cause="window", size=8 << 20))
+    cases = [held(front, step, relays[step], stage) for step, stage in steps.items()]
+    cases.append(held(front, "body", relays["body"], "body", cause="window", size=8 << 20))
 
     def refuse():
         relays["throttle"].refusal = "450 4.7.1 Error: too much mail from 127.0.0.1"
@@ -138,6 +136,14 @@ def test_relay_causes():
     def accept():
         relays["throttle"].refusal = None
     cases.append(Case("throttle", "pool", "relay", "throttle", refuse, accept))
+
+    def fail():
+        relays["backoff"].step, relays["backoff"].fault, relays["backoff"].every = "banner", "die", 1
+        send(front, "backoff")
+
+    def work():
+        relays["backoff"].step = None
+    cases.append(Case("backoff", "pool", "relay", "backoff", fail, work))
     run_cases(cases, daemon, front)
 
 
@@ -179,20 +185,19 @@ def test_relaypool_and_network_causes():
     sandbox.replace("/etc/resolv.conf", "nameserver 127.0.0.53\noptions timeout:60 attempts:1\n", settings.work())
     link = Link(20)
     far = RelayPostfix(link).start()
-    token = settings.work("token.sh")
-    with open(token, "w", encoding="utf-8") as file:
-        file.write(f"#!/bin/sh\nwhile [ -e {token}.wait ]; do sleep 0.1; done\necho {HoldingRelay.__name__}\n")
-    os.chmod(token, 0o755)
+    waits = settings.work("token.wait")
     relays = {name: one_at_a_time(HoldingRelay(**PLAIN), 0.4) for name in ("cap", "account", "neighbour")}
     relays.update({name: HoldingRelay(**PLAIN) for name in ("rate", "held", "loop", "slot", "dns")})
     relays["dns"].host = "slow.test"
     relays["token"] = HoldingRelay(secure=True, **PLAIN)
+    relays["token"].mechanisms = "XOAUTH2"
     own = {"cap": {"max_connections": 1}, "account": {"account": "shared", "max_connections": 1},
            "neighbour": {"account": "shared", "max_connections": 1, "stall_limits": ["pool=60"]}, "rate": {"rate": 0.25}}
+    own["token"] = {"password_file": None, "token_command": f"while [ -e {waits} ]; do sleep 0.1; done; echo secret"}
     sections = "".join(relay_section(name, relay, **{"account": name, **own.get(name, {})})
-                       for name, relay in relays.items() if name != "token")
+                       for name, relay in relays.items())
     sections += relay_section("far", far, max_connections=2)
-    front, daemon = start(sections, [*(name for name in relays if name != "token"), "far"])
+    front, daemon = start(sections, [*relays, "far"])
     cases = []
 
     def slow_name():
@@ -205,6 +210,12 @@ def test_relaypool_and_network_causes():
         send(front, "far")
     cases.append(Case("connect", "connect", "network", "connect", no_handshake, link.mend))
     cases.append(Case("path", "mail", "network", "path", no_handshake, link.mend))
+
+    def no_token():
+        with open(waits, "w", encoding="utf-8"):
+            pass
+        send(front, "token")
+    cases.append(Case("token", "auth", "relaypool", "token", no_token, lambda: os.unlink(waits)))
     cases.append(Case("cap", "pool", "relaypool", "cap", lambda: send(front, "cap", 12)))
 
     def share():

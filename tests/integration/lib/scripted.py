@@ -215,6 +215,7 @@ class ScriptedRelay:
         self.address, self.host, self.secure, self.keywords = address, host, secure, keywords
         self.username, self.password = "customer", "correct-horse-battery"
         self.max_recipients, self.refused, self.delays, self.starttls = max_recipients, refused, delays or {}, starttls
+        self.mechanisms = "PLAIN LOGIN"
         self.lock = threading.Lock()
         self.connections = []  # open now
         self.opened = self.most = self.turns = self.strikes = 0
@@ -251,7 +252,7 @@ class ScriptedRelay:
         if self.secure and self.starttls and not secured:
             words.append("STARTTLS")
         if secured:
-            words.append("AUTH PLAIN LOGIN")
+            words.append(f"AUTH {self.mechanisms}")
         return "\r\n".join([f"250-{word}" for word in words[:-1]] + [f"250 {words[-1]}"])
 
     def due(self, step, only=None, but=None):
