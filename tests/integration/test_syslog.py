@@ -16,8 +16,8 @@ from lib.store import Store
 from lib.syslog import Syslog
 
 PROMISE = 0.010  # seconds that a message may take longer
-ROUNDS = 6       # with and without the stall by turns, so that a change of the machine's load meets both
-MESSAGES = 60    # in each
+ROUNDS = 21      # without and with the stall by turns: each is compared with its neighbour, under much the same load
+MESSAGES = 20    # in each, one after the other, so that none waits for another
 
 
 class Background:
@@ -87,7 +87,7 @@ def _delays(front, label):
     """Seconds that each message of a round took in Postfix and relaypoold, to the relay's reply, as Postfix logs them."""
     messages = [Message(f"{label}.{number}") for number in range(MESSAGES)]
     before = len(front.log())
-    scene.inject(messages, sessions=2)
+    scene.inject(messages, sessions=1)
     front.drain(30, flush=False)
     found = settings.wait_until(lambda: _sent(front.log()[before:]), 10, "Postfix to log all of them as sent")
     return [sum(float(part) for part in delays.split("/")[2:]) for delays in found]
@@ -112,11 +112,12 @@ def test_syslog_that_reads_nothing_delays_no_mail():
         assert relaypoold.dropped() >= before + MESSAGES, "the log took lines: that was no stall"
         syslog.release()
         _expect_report(relaypoold)
-    difference = statistics.median(sum(stalled, [])) - statistics.median(sum(quiet, []))
-    noise = max(map(statistics.median, quiet)) - min(map(statistics.median, quiet))
-    settings.figure(f"a message takes {1000 * difference:+.2f} ms with syslog stopped, at the median of "
-                    f"{ROUNDS * MESSAGES}; rounds without the stall are up to {1000 * noise:.2f} ms apart")
-    assert difference <= PROMISE * settings.PATIENCE, f"{1000 * difference:.1f} ms"
+    differences = sorted(statistics.median(slow) - statistics.median(fast) for slow, fast in zip(stalled, quiet))
+    settings.figure(f"a message takes {1000 * statistics.median(differences):+.2f} ms with syslog stopped, at the median of "
+                    f"{ROUNDS} rounds of {MESSAGES}; {1000 * statistics.median(sum(quiet, [])):.2f} ms without")
+    # On a machine that has other work a round may differ by anything; a delay that is ours would be in all of them.
+    least = differences[ROUNDS // 4]
+    assert least <= PROMISE * settings.PATIENCE, f"{1000 * least:.1f} ms and more in three quarters of the rounds"
 
 
 def _expect_report(relaypoold):
