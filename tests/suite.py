@@ -29,7 +29,7 @@ BUILDS = {
 FIXED_ADDRESSES = ["setarch", os.uname().machine, "-R"]
 
 # What measures speed runs in the normal build and alone; the rest under the sanitizers, two at a time.
-MEASURES = ["test_clean", "test_link", "test_fairness", "test_ratio"]
+MEASURES = ["test_clean", "test_fairness", "test_link", "test_ratio", "test_syslog"]
 REST = ["-j", "2", *(f"--except={name}" for name in MEASURES)]
 
 total = {"passed": 0, "failed": 0}

@@ -112,12 +112,11 @@ def test_syslog_that_reads_nothing_delays_no_mail():
         assert relaypoold.dropped() >= before + MESSAGES, "the log took lines: that was no stall"
         syslog.release()
         _expect_report(relaypoold)
-    differences = sorted(statistics.median(slow) - statistics.median(fast) for slow, fast in zip(stalled, quiet))
-    settings.figure(f"a message takes {1000 * statistics.median(differences):+.2f} ms with syslog stopped, at the median of "
+    # On a machine that has other work a round may differ by anything, their median does not.
+    longer = statistics.median(statistics.median(slow) - statistics.median(fast) for slow, fast in zip(stalled, quiet))
+    settings.figure(f"a message takes {1000 * longer:+.2f} ms longer with syslog stopped, at the median of "
                     f"{ROUNDS} rounds of {MESSAGES}; {1000 * statistics.median(sum(quiet, [])):.2f} ms without")
-    # On a machine that has other work a round may differ by anything; a delay that is ours would be in all of them.
-    least = differences[ROUNDS // 4]
-    assert least <= PROMISE * settings.PATIENCE, f"{1000 * least:.1f} ms and more in three quarters of the rounds"
+    assert longer <= PROMISE, f"{1000 * longer:.1f} ms longer at the median of the rounds"
 
 
 def _expect_report(relaypoold):
