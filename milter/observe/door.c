@@ -34,7 +34,7 @@ struct door {
 	bool known; /* the two ends of the client's connection, with which the kernel can be asked */
 	struct sockaddr_storage local, peer;
 
-	bool fresh;     /* before its first message, whose time counts from the connection */
+	bool fresh;     /* before its first message, whose time counts from the beginning */
 	bool under_way; /* a message is, from MAIL on */
 	bool in_body;   /* since DATA */
 	bool outbound;
@@ -45,11 +45,12 @@ struct door {
 
 	unsigned steps; /* callbacks; so that a look can tell that one came meanwhile */
 	usec_t stepped; /* the last one's time */
-	bool asked;     /* … at which the kernel told: */
-	struct net_turn step;
-	usec_t looked;    /* the last time that anybody looked, at a callback or since */
-	bool unread;      /* octets were, then */
-	enum stage stage; /* what was found then */
+	bool has_step;  /* the kernel was asked at it, or since: */
+	struct turn_step step;
+	struct turn_step last; /* as at `looked` */
+	usec_t looked;         /* the last time that anybody looked, at a callback or since */
+	bool unread;           /* octets were, then */
+	enum stage stage;      /* what was found then */
 	enum cause cause;
 	usec_t since;
 };
@@ -163,23 +164,38 @@ static bool ask(const struct sockaddr_storage *local, const struct sockaddr_stor
 /* ---- callbacks ---- */
 
 /*
- * Begins a callback: with the mutex held, the time up to now counted, and the kernel's word kept to compare with. A
- * session that the kernel does not know, as one whose client's address the MTA was told by a proxy, is not asked for again.
+ * With the mutex held: between two messages only what the MTA was at work on counts, for the next one. `told` NULL, or the
+ * client has the word: nothing does.
  */
-static void begin_step(struct door *door)
+static void count_idle(struct door *door, usec_t now, const struct net_turn *told)
 {
-	struct net_turn turn;
-	bool asked = door->known && ask(&door->local, &door->peer, &turn);
+	if (told != NULL) {
+		struct turn_times times = {0};
+		turn_count_step(&times, door->counted, now, told, door->has_step ? &door->last : NULL);
+		door->times.mta += times.mta;
+	}
+	door->counted = now;
+}
+
+/*
+ * Begins a callback, with `turn` as it is then: the mutex is held afterwards, the time up to now is counted, and the
+ * kernel's word is kept to compare with. A session that the kernel does not know, as one whose client's address the MTA was told by a proxy, is not asked for again.
+ */
+static void begin_step(struct door *door, enum turn turn)
+{
+	struct net_turn told;
+	bool asked = door->known && ask(&door->local, &door->peer, &told);
 	pthread_mutex_lock(&room.mutex);
 	usec_t now = clock_now();
-	door->known = door->known && asked;
-	door->asked = asked;
-	if (asked)
-		door->step = turn;
-	else
-		door->blind = true;
 	if (door->fresh || door->under_way)
-		turn_count_step(&door->times, door->counted, now, asked ? &turn : NULL);
+		turn_count_step(&door->times, door->counted, now, asked ? &told : NULL,
+				door->has_step ? &door->last : NULL);
+	else
+		count_idle(door, now, asked ? &told : NULL);
+	door->known = door->has_step = asked;
+	door->blind = door->blind || !asked;
+	if (asked)
+		door->step = door->last = (struct turn_step){.told = told, .turn = turn};
 	door->steps++;
 	door->stepped = door->looked = door->counted = door->since = now;
 	door->unread = false;
@@ -212,16 +228,15 @@ void door_connected(struct door *door, const struct sockaddr *client, const stru
 	pthread_mutex_lock(&room.mutex);
 	door->known = find_peer(door, client) && find_local(door, macros);
 	pthread_mutex_unlock(&room.mutex);
-	begin_step(door);
-	forget_message(door);
-	door->fresh = true;
+	begin_step(door, TURN_UNKNOWN);
+	door->blind = !door->known;
 	end_step();
 }
 
-void door_mail(struct door *door)
+void door_mail(struct door *door, bool awaited)
 {
-	begin_step(door);
-	if (!door->fresh)
+	begin_step(door, awaited ? TURN_MTA : TURN_UNKNOWN);
+	if (!door->fresh && awaited)
 		forget_message(door);
 	door->fresh = false;
 	door->under_way = true;
@@ -230,14 +245,14 @@ void door_mail(struct door *door)
 
 void door_rcpt(struct door *door, bool outbound)
 {
-	begin_step(door);
+	begin_step(door, TURN_UNKNOWN);
 	door->outbound = door->outbound || outbound;
 	end_step();
 }
 
 void door_data(struct door *door, const char *queue_id)
 {
-	begin_step(door);
+	begin_step(door, TURN_UNKNOWN);
 	door->in_body = true;
 	set_queue_id(door, queue_id);
 	end_step();
@@ -265,7 +280,7 @@ static void leave_note(const struct door *door)
 
 void door_end(struct door *door, const char *queue_id)
 {
-	begin_step(door);
+	begin_step(door, TURN_MTA);
 	set_queue_id(door, queue_id);
 	if (door->under_way && queue_id != NULL)
 		leave_note(door);
@@ -296,7 +311,7 @@ struct look {
 static struct look *looks;
 static size_t look_count, look_room;
 
-/* Takes all sessions that have, or will have, a message's time to count. Memory is got without the mutex. */
+/* Takes all sessions. Memory is got without the mutex. */
 static void take_in_hand(usec_t now)
 {
 	pthread_mutex_lock(&room.mutex);
@@ -309,8 +324,6 @@ static void take_in_hand(usec_t now)
 	look_count = 0;
 	LIST_EACH (entry, next, &room.sessions) {
 		struct door *door = LIST_ENTRY_OF(entry, struct door, entry);
-		if (!door->under_way && !door->fresh)
-			continue;
 		door->lent = true;
 		looks[look_count++] = (struct look){.door = door,
 						    .due = door->known && now - door->stepped > LOOK_AFTER,
@@ -332,35 +345,45 @@ static int compare(const void *a, const void *b)
 }
 
 /* With the mutex held: what is waited for, and since when, as the kernel tells it. */
-static void find_wait(struct door *door, usec_t now, const struct net_turn *turn, enum turn judged)
+static void find_wait(struct door *door, usec_t now, const struct net_turn *told, enum turn turn)
 {
-	door->stage = judged == TURN_MTA ? STAGE_MTA : STAGE_CLIENT;
-	door->cause = judged == TURN_MTA ? CAUSE_SERVER : judged == TURN_CLIENT ? CAUSE_CLIENT : CAUSE_DOOR;
-	if (judged == TURN_CLIENT)
-		door->since = turn->sent < turn->received || !door->in_body ? now - turn->sent : door->stepped;
-	else if (judged == TURN_UNKNOWN || turn->unread == 0 || !door->unread)
-		door->since = now - turn->received; /* else it has not caught up since */
-	door->unread = turn->unread > 0;
+	door->stage = turn == TURN_MTA ? STAGE_MTA : STAGE_CLIENT;
+	door->cause = turn == TURN_MTA ? CAUSE_SERVER : turn == TURN_CLIENT ? CAUSE_CLIENT : CAUSE_DOOR;
+	if (turn == TURN_CLIENT)
+		door->since = told->sent < told->received || !door->in_body ? now - told->sent : door->stepped;
+	else if (turn == TURN_UNKNOWN || told->unread == 0 || !door->unread)
+		door->since = now - told->received; /* else it has not caught up since */
+	door->unread = told->unread > 0;
+}
+
+/* With the mutex held. */
+static void take_look(struct door *door, usec_t now, const struct net_turn *told)
+{
+	enum turn turn = turn_judge(told, &door->step, door->in_body);
+	if (door->fresh || door->under_way)
+		door->counted =
+			turn_count_look(&door->times, door->counted, now, told, turn, door->in_body, door->unread);
+	else
+		count_idle(door, now, turn == TURN_MTA ? told : NULL);
+	find_wait(door, now, told, turn);
+	door->last = (struct turn_step){.told = *told, .turn = turn};
+	if (!door->in_body && turn_settled(told, turn))
+		door->step = door->last;
 }
 
 static void look_at(struct door *door)
 {
-	struct net_turn turn;
+	struct net_turn told;
 	pthread_mutex_lock(&room.mutex);
 	struct sockaddr_storage local = door->local, peer = door->peer;
 	unsigned steps = door->steps;
 	pthread_mutex_unlock(&room.mutex);
-	bool told = ask(&local, &peer, &turn);
+	bool asked = ask(&local, &peer, &told);
 	pthread_mutex_lock(&room.mutex);
 	if (door->steps == steps && !door->gone) {
-		usec_t now = clock_now();
-		door->looked = now;
-		if (told) {
-			enum turn judged = turn_judge(&turn, door->asked ? &door->step : NULL, door->in_body);
-			if (turn_count_look(&door->times, door->counted, now, &turn, judged, door->in_body,
-					    door->unread))
-				door->counted = now;
-			find_wait(door, now, &turn, judged);
+		door->looked = clock_now();
+		if (asked) {
+			take_look(door, door->looked, &told);
 		} else {
 			door->stage = STAGE_CLIENT;
 			door->cause = CAUSE_DOOR;
@@ -370,14 +393,17 @@ static void look_at(struct door *door)
 	pthread_mutex_unlock(&room.mutex);
 }
 
-/* Gives the sessions back, with what is waited for where a message is under way. */
+/*
+ * Gives the sessions back, with what is waited for where a message is under way. It is too where the MTA has the word:
+ * it may not have told of it yet.
+ */
 static void give_back(void)
 {
 	pthread_mutex_lock(&room.mutex);
 	for (struct look *look = looks; look < looks + look_count; look++) {
 		struct door *door = look->door;
 		door->lent = false;
-		look->under_way = door->under_way && !door->gone;
+		look->under_way = (door->under_way || door->cause == CAUSE_SERVER) && !door->gone;
 		look->wait = (struct wait){
 			.relay = "-", .stage = door->stage, .cause = door->cause, .since = door->since, .messages = 1};
 		memcpy(look->queue_id, door->queue_id, sizeof look->queue_id);

@@ -48,7 +48,7 @@
 #define ADDRESS_MAX 512
 /* One such notice in this time: it says that mail is on its way, not how much. */
 #define NOTICE_INTERVAL USEC_PER_SEC
-/* Sessions a second, and at once, that are asked for recipients although no relay is quiet: a sample, for the door. */
+/* Sessions a second, and at once, of which the door learns more than is free of cost. */
 #define SAMPLE_RATE 10
 #define SAMPLE_BURST 10
 
@@ -290,19 +290,30 @@ static bool sample_due(void)
 }
 
 /*
- * The MTA keeps these to itself: what only a route's conditions need, if none has them, and RCPT, which comes more than
- * once, but for a sample and while some relay is quiet. The connection, MAIL and DATA are where the door divides the
- * time; MAIL is also where the conditions of the last message are forgotten. Headers come with the end of the header:
- * libmilter does not let a message without any go from DATA to its end otherwise, and forgets to answer.
+ * What the MTA keeps to itself. Asked for are the steps that some route's conditions need, and those where the door
+ * divides the time: the connection, MAIL (where the conditions of the last message are forgotten, too) and DATA. RCPT comes
+ * more than once, so only a sample of sessions and those that begin while some relay is quiet are asked for it. Headers
+ * come with the end of the header: libmilter does not let a message without any go from DATA to its end otherwise, and
+ * forgets to answer.
  */
-static unsigned long steps_not_needed(const struct conf *conf)
+static unsigned long steps_not_needed(const struct conf *conf, bool sampled)
 {
 	unsigned long steps = SMFIP_NOHELO | SMFIP_NOBODY | SMFIP_NOUNKNOWN;
-	if (!quiet_some() && !sample_due())
+	if (!sampled && !quiet_some())
 		steps |= SMFIP_NORCPT;
 	if (!conf->wants_headers)
 		steps |= SMFIP_NOHDRS | SMFIP_NOEOH;
 	return steps;
+}
+
+/*
+ * Where the MTA need not wait for us. But what has no reply Postfix keeps back until something has one, or DATA comes. So
+ * the connection has one, or its client could not be looked at before; and in a sample of sessions MAIL, so that a client
+ * is seen that begins a message and falls silent.
+ */
+static unsigned long replies_not_needed(bool sampled)
+{
+	return SMFIP_NR_RCPT | SMFIP_NR_DATA | SMFIP_NR_HDR | SMFIP_NR_EOH | (sampled ? 0 : SMFIP_NR_MAIL);
 }
 
 static bool wants_senders(const struct conf *conf)
@@ -331,8 +342,8 @@ static sfsistat mlfi_negotiate(SMFICTX *ctx, unsigned long actions, unsigned lon
 		smfi_setsymlist(ctx, SMFIM_DATA, (char *)"i");
 		smfi_setsymlist(ctx, SMFIM_EOM, (char *)"i");
 	}
-	session->protocol = protocol & (steps_not_needed(session->conf) | SMFIP_NR_CONN | SMFIP_NR_RCPT |
-					SMFIP_NR_DATA | SMFIP_NR_HDR | SMFIP_NR_EOH);
+	bool sampled = sample_due();
+	session->protocol = protocol & (steps_not_needed(session->conf, sampled) | replies_not_needed(sampled));
 	*want_actions = actions & SMFIF_ADDHDRS;
 	*want_protocol = session->protocol;
 	*want2 = *want3 = 0;
@@ -351,7 +362,7 @@ static sfsistat mlfi_connect(SMFICTX *ctx, char *hostname, _SOCK_ADDR *address)
 		       &(struct door_macros){.daemon_addr = smfi_getsymval(ctx, (char *)"{daemon_addr}"),
 					     .daemon_port = smfi_getsymval(ctx, (char *)"{daemon_port}"),
 					     .if_addr = smfi_getsymval(ctx, (char *)"{if_addr}")});
-	return nothing_to_say(session, SMFIP_NR_CONN);
+	return SMFIS_CONTINUE;
 }
 
 static sfsistat mlfi_envfrom(SMFICTX *ctx, char **arguments)
@@ -359,8 +370,8 @@ static sfsistat mlfi_envfrom(SMFICTX *ctx, char **arguments)
 	struct session *session = session_of(ctx);
 	session->headers = 0;
 	session->has_sender = wants_senders(session->conf) && copy_address(arguments[0], session->sender);
-	door_mail(session->door);
-	return SMFIS_CONTINUE; /* answered, else Postfix would keep it back until something is */
+	door_mail(session->door, (session->protocol & SMFIP_NR_MAIL) == 0);
+	return nothing_to_say(session, SMFIP_NR_MAIL);
 }
 
 /* The MTA has accepted the recipient. */

@@ -10,25 +10,32 @@
 
 enum turn { TURN_CLIENT = 0, TURN_MTA, TURN_UNKNOWN };
 
-/*
- * `step`: what the kernel told at the last milter callback of the session, when the MTA had the word or had just given
- * it away; NULL if it was not asked. `in_body`: since DATA, where the client speaks without answers.
- */
-enum turn turn_judge(const struct net_turn *now, const struct net_turn *step, bool in_body);
+/* What the kernel told at some earlier moment of the session, and who had the word then. */
+struct turn_step {
+	struct net_turn told;
+	enum turn turn;
+};
+/* `step` NULL: it was not asked before. `in_body`: since DATA, where the client speaks without answers. */
+enum turn turn_judge(const struct net_turn *now, const struct turn_step *step, bool in_body);
+/* Whether what was judged will do as a step: nothing is on its way any more that belongs to it. */
+bool turn_settled(const struct net_turn *now, enum turn turn);
 
 struct turn_times {
 	usec_t client, mta, unknown;
 };
 /*
  * Counts the time from `from` to `to`, a milter callback: it belongs to the client up to its last octets, then to the
- * MTA. Up to 50 ms all of it is the client's. `now` NULL: it is unknown.
+ * MTA; but if the MTA had the word at `from` (`before`, NULL: not known), to the MTA up to its one answer. Up to 50 ms all
+ * of it is the client's. `now` NULL: it is unknown.
  */
-void turn_count_step(struct turn_times *times, usec_t from, usec_t to, const struct net_turn *now);
+void turn_count_step(struct turn_times *times, usec_t from, usec_t to, const struct net_turn *now,
+		     const struct turn_step *before);
 /*
- * Counts the time from `from` to `to`, when the kernel was asked between two callbacks. `was_unread`: at `from` there were
- * unread octets too. False, and nothing is counted, if this can be told better later.
+ * Counts the time from `from` to `to`, when the kernel was asked between two callbacks and `turn` was judged.
+ * `was_unread`: at `from` there were unread octets too. Returns up to when it is counted: what can be told better later is
+ * left.
  */
-bool turn_count_look(struct turn_times *times, usec_t from, usec_t to, const struct net_turn *now, enum turn turn,
-		     bool in_body, bool was_unread) MUST_CHECK;
+usec_t turn_count_look(struct turn_times *times, usec_t from, usec_t to, const struct net_turn *now, enum turn turn,
+		       bool in_body, bool was_unread) MUST_CHECK;
 
 #endif
