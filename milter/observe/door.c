@@ -43,10 +43,9 @@ struct door {
 	struct turn_times times; /* of the message, up to `counted` */
 	usec_t counted;
 
-	unsigned steps; /* callbacks; so that a look can tell that one came meanwhile */
-	usec_t stepped; /* the last one's time */
-	bool has_step;  /* the kernel was asked at it, or since: */
-	struct turn_step step;
+	unsigned steps;        /* callbacks; so that a look can tell that one came meanwhile */
+	usec_t stepped;        /* the last one's time */
+	struct turn_step step; /* as it was then, or at a later look that leaves no doubt; only if known */
 	struct turn_step last; /* as at `looked` */
 	usec_t looked;         /* the last time that anybody looked, at a callback or since */
 	bool unread;           /* octets were, then */
@@ -171,7 +170,7 @@ static void count_idle(struct door *door, usec_t now, const struct net_turn *tol
 {
 	if (told != NULL) {
 		struct turn_times times = {0};
-		turn_count_step(&times, door->counted, now, told, door->has_step ? &door->last : NULL);
+		turn_count_step(&times, door->counted, now, told, &door->last);
 		door->times.mta += times.mta;
 	}
 	door->counted = now;
@@ -188,11 +187,10 @@ static void begin_step(struct door *door, enum turn turn)
 	pthread_mutex_lock(&room.mutex);
 	usec_t now = clock_now();
 	if (door->fresh || door->under_way)
-		turn_count_step(&door->times, door->counted, now, asked ? &told : NULL,
-				door->has_step ? &door->last : NULL);
+		turn_count_step(&door->times, door->counted, now, asked ? &told : NULL, &door->last);
 	else
 		count_idle(door, now, asked ? &told : NULL);
-	door->known = door->has_step = asked;
+	door->known = asked;
 	door->blind = door->blind || !asked;
 	if (asked)
 		door->step = door->last = (struct turn_step){.told = told, .turn = turn};

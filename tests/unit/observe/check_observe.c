@@ -63,7 +63,8 @@ void lines_forget(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(histogram_suite());
+	SRunner *runner = srunner_create(door_suite());
+	srunner_add_suite(runner, histogram_suite());
 	srunner_add_suite(runner, milter_suite());
 	srunner_add_suite(runner, outcome_suite());
 	srunner_add_suite(runner, quiet_suite());

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 
+Suite *door_suite(void);
 Suite *histogram_suite(void);
 Suite *milter_suite(void);
 Suite *outcome_suite(void);
