@@ -11,13 +11,21 @@
 /* One message that has reached the end of message at the milter. */
 struct door_note {
 	char queue_id[64];
-	usec_t client, mta; /* its time at the door, by who had the word; -1: not seen, or not to be told apart */
-	usec_t unknown;     /* … that could not be told apart; 0 where all of it could */
-	usec_t ended;       /* clock_now() at the end of message */
+	/*
+	 * Its time at the door, by who had the word, from the connection or, of later messages in a session, from MAIL as the
+	 * milter was told of it. What was shorter than a look, 250 ms, may be counted as the client's. -1: not to be told apart.
+	 */
+	usec_t client, mta;
+	usec_t unknown; /* … that could not be told apart; 0 where all of it could */
+	usec_t ended;   /* clock_now() at the end of message */
 	bool outbound; /* the MTA said of a recipient that it goes to relaypoold; false: perhaps not, perhaps not asked */
 };
 
-/* Every message that is under way at the door: stage client or mta, cause client, server or door. Loop thread. */
+/*
+ * Every message that is under way at the door: stage client or mta, cause client, server or door. It is from MAIL on; but
+ * an MTA that tells of MAIL only at DATA, as Postfix does in most sessions of a busy host, has one under way before as soon
+ * as the MTA has the word. Asks the kernel of at most 64 sessions. Loop thread.
+ */
 void door_each_wait(wait_fn *fn, void *arg);
 /* The notes since the last call, oldest first, each once. Returns how many were lost because nobody asked in time. */
 unsigned long door_take_notes(void (*fn)(const struct door_note *note, void *arg), void *arg);

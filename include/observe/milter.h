@@ -1,7 +1,8 @@
 /*
  * The milter: writes one tag per message, naming the routes whose client, user and header conditions hold.
  * Started and stopped by main, counted by ctl; its callbacks run on libmilter's own threads.
- * It never refuses, never changes anything but its own header, never waits for anything.
+ * It never refuses, never changes anything but its own header, never waits for anything. What it hears of sessions it
+ * tells the door (observe/door.h).
  */
 #ifndef OBSERVE_MILTER_H
 #define OBSERVE_MILTER_H
@@ -21,8 +22,8 @@ struct milter_settings {
 	void *arg;
 	/*
 	 * On the loop thread, at most once a second, while some relay has no connection: by SMTP a message arrives at
-	 * the MTA that will come to the LMTP socket. Only of SMTP sessions that began meanwhile: to be told of each
-	 * recipient costs more than all else that the milter does. `sender` NULL: no route asks for it. Both without angle brackets.
+	 * the MTA that will come to the LMTP socket. Only of SMTP sessions that began meanwhile, and a few others: to be
+	 * told of each recipient costs more than all else that the milter does. `sender` NULL: no route asks for it. Both without angle brackets.
 	 */
 	void (*outbound)(const char *sender, const char *recipient);
 };

@@ -24,6 +24,7 @@
 #include "base/publish.h"
 #include "check_observe.h"
 #include "fake_mta.h"
+#include "observe/door.h"
 #include "observe/milter.h"
 #include "smtp/tag.h"
 
@@ -752,6 +753,89 @@ START_TEST(fifty_sessions_at_once_get_each_its_own_tags)
 }
 END_TEST
 
+/* ---- the door ---- */
+
+static struct {
+	unsigned waits, notes;
+	char waiting[64];
+	struct door_note note;
+} door;
+
+static void on_wait(const struct wait *wait, void *arg)
+{
+	(void)arg;
+	door.waits++;
+	snprintf(door.waiting, sizeof door.waiting, "%s", wait->queue_id);
+}
+
+static void on_note(const struct door_note *note, void *arg)
+{
+	(void)arg;
+	door.notes++;
+	door.note = *note;
+}
+
+/* DATA has no reply, so it may take a moment. */
+static void wait_at_the_door(const char *queue_id)
+{
+	for (int i = 0; i < 500 && strcmp(door.waiting, queue_id) != 0; i++) {
+		usleep(10 * 1000);
+		door.waits = 0;
+		door_each_wait(on_wait, NULL);
+	}
+	ck_assert_str_eq(door.waiting, queue_id);
+	ck_assert_uint_eq(door.waits, 1);
+}
+
+/* With the macros of the MTA's end of the connection, or without: then nobody can be asked. */
+START_TEST(the_door_hears_of_each_step)
+{
+	struct mta mta;
+	start_with("");
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	if (_i == 1)
+		mta.daemon_addr = "192.0.2.25", mta.daemon_port = "25";
+	ck_assert(mta_connect(&mta, "198.51.100.1"));
+	ck_assert(mta_mail(&mta, "<alice@example.com>", NULL));
+	ck_assert(mta_rcpt(&mta, "<bob@example.net>", "relaypool"));
+	ck_assert(mta_rcpt(&mta, "<alice@example.com>", "local"));
+	ck_assert(mta_data(&mta, "4fXyZ1"));
+	wait_at_the_door("4fXyZ1");
+	mta_end(&mta, "4fXyZ1");
+	door.waits = 0;
+	door_each_wait(on_wait, NULL);
+	ck_assert_uint_eq(door.waits, 0);
+	ck_assert_uint_eq(door_take_notes(on_note, NULL), 0);
+	ck_assert_uint_eq(door.notes, 1);
+	ck_assert_str_eq(door.note.queue_id, "4fXyZ1");
+	ck_assert(door.note.outbound);
+	ck_assert_int_eq(door.note.client >= 0, _i == 1);
+	ck_assert_int_eq(door.note.unknown > 0, _i == 0);
+	mta_close(&mta);
+}
+END_TEST
+
+START_TEST(an_aborted_message_is_gone_from_the_door)
+{
+	struct mta mta;
+	start_with("");
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	ck_assert(mta_connect(&mta, "198.51.100.1"));
+	ck_assert(mta_mail(&mta, "<alice@example.com>", NULL));
+	mta_abort(&mta);
+	door.waits = 1;
+	for (int i = 0; i < 500 && door.waits > 0; i++) {
+		usleep(10 * 1000);
+		door.waits = 0;
+		door_each_wait(on_wait, NULL);
+	}
+	ck_assert_uint_eq(door.waits, 0);
+	ck_assert_uint_eq(door_take_notes(on_note, NULL), 0);
+	ck_assert_uint_eq(door.notes, 0);
+	mta_close(&mta);
+}
+END_TEST
+
 /* ---- start and stop ---- */
 
 START_TEST(the_socket_has_its_mode)
@@ -957,6 +1041,8 @@ static TCase *sessions_case(void)
 	tcase_add_test(tcase, garbage_ends_only_its_own_session);
 	tcase_add_test(tcase, a_reload_changes_the_sessions_that_begin_after_it);
 	tcase_add_test(tcase, fifty_sessions_at_once_get_each_its_own_tags);
+	tcase_add_loop_test(tcase, the_door_hears_of_each_step, 0, 2);
+	tcase_add_test(tcase, an_aborted_message_is_gone_from_the_door);
 	tcase_add_test(tcase, the_socket_has_its_mode);
 	tcase_add_test(tcase, a_stale_socket_is_replaced);
 	tcase_add_test(tcase, a_live_socket_is_left_alone);
