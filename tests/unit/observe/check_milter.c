@@ -20,6 +20,7 @@
 #include <openssl/crypto.h>
 
 #include "base/conf.h"
+#include "base/log_limit.h"
 #include "base/loop.h"
 #include "base/publish.h"
 #include "check_observe.h"
@@ -686,6 +687,30 @@ START_TEST(garbage_ends_only_its_own_session)
 }
 END_TEST
 
+/* syslog(3) may wait for a log daemon that reads nothing, and libmilter would call it where a session waits. */
+START_TEST(what_libmilter_says_is_a_line_of_our_log)
+{
+	static const char short_offer[] = {0, 0, 0, 3, 'O', 0, 0};
+	struct mta bad;
+	start_with("");
+	for (unsigned i = 0; i < 30; i++) {
+		ck_assert(mta_dial(&bad, path));
+		mta_raw(&bad, short_offer, sizeof short_offer);
+		ck_assert(mta_closed(&bad));
+		mta_close(&bad);
+	}
+	ck_assert_ptr_eq(strstr(lines_get(0), "warning: libmilter: relaypool: "), lines_get(0));
+	unsigned lines = 0;
+	for (unsigned i = 0; i < lines_count(); i++)
+		lines += strncmp(lines_get(i), "warning: libmilter: ", 20) == 0;
+	ck_assert_uint_ge(lines, 1);
+	ck_assert_uint_le(lines, 11); /* it says as much each time */
+	lines_forget();
+	log_limit_tell();
+	ck_assert_ptr_eq(strstr(lines_get(0), "log: line=libmilter, unlogged="), lines_get(0));
+}
+END_TEST
+
 START_TEST(a_reload_changes_the_sessions_that_begin_after_it)
 {
 	struct mta before, after;
@@ -1039,6 +1064,7 @@ static TCase *sessions_case(void)
 	tcase_add_test(tcase, nothing_of_one_message_sticks_to_the_next);
 	tcase_add_test(tcase, an_aborted_message_leaves_nothing_behind);
 	tcase_add_test(tcase, garbage_ends_only_its_own_session);
+	tcase_add_test(tcase, what_libmilter_says_is_a_line_of_our_log);
 	tcase_add_test(tcase, a_reload_changes_the_sessions_that_begin_after_it);
 	tcase_add_test(tcase, fifty_sessions_at_once_get_each_its_own_tags);
 	tcase_add_loop_test(tcase, the_door_hears_of_each_step, 0, 2);
