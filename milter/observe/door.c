@@ -241,17 +241,19 @@ void door_mail(struct door *door, bool awaited)
 	end_step();
 }
 
-void door_rcpt(struct door *door, bool outbound)
+/* Not worth asking the kernel: it comes with MAIL or with DATA, or is looked at. */
+void door_outbound(struct door *door)
 {
-	begin_step(door, TURN_UNKNOWN);
-	door->outbound = door->outbound || outbound;
-	end_step();
+	pthread_mutex_lock(&room.mutex);
+	door->outbound = true;
+	pthread_mutex_unlock(&room.mutex);
 }
 
 void door_data(struct door *door, const char *queue_id)
 {
 	begin_step(door, TURN_UNKNOWN);
-	door->in_body = true;
+	door->fresh = false;
+	door->under_way = door->in_body = true;
 	set_queue_id(door, queue_id);
 	end_step();
 }

@@ -22,12 +22,12 @@ struct door_macros {
 /* `client` NULL: it came by no network, or the MTA does not say. */
 void door_connected(struct door *door, const struct sockaddr *client, const struct door_macros *macros);
 /*
- * `awaited`: the MTA waits for the milter's reply. Otherwise Postfix keeps MAIL to itself until DATA, so that this comes
- * late, and the time since the last message may have been anybody's.
+ * `awaited`: the MTA waits for the milter's reply. Otherwise Postfix keeps MAIL to itself until DATA; so this comes late,
+ * and the time since the last message may have been anybody's. It need not come: then the message begins with DATA.
  */
 void door_mail(struct door *door, bool awaited);
-/* A recipient was accepted; `outbound`: it goes to relaypoold. */
-void door_rcpt(struct door *door, bool outbound);
+/* A recipient was accepted that goes to relaypoold. */
+void door_outbound(struct door *door);
 /* `queue_id` NULL: not known. Without one there is no note of the message. */
 void door_data(struct door *door, const char *queue_id);
 void door_end(struct door *door, const char *queue_id);

@@ -289,20 +289,33 @@ static bool sample_due(void)
 	return due;
 }
 
+static bool wants_senders(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->route_count; i++)
+		if (conf->routes[i].sender_count > 0)
+			return true;
+	return false;
+}
+
 /*
- * What the MTA keeps to itself. Asked for are the steps that some route's conditions need, and those where the door
- * divides the time: the connection, MAIL (where the conditions of the last message are forgotten, too) and DATA. RCPT comes
- * more than once, so only a sample of sessions and those that begin while some relay is quiet are asked for it. Headers
- * come with the end of the header: libmilter does not let a message without any go from DATA to its end otherwise, and
- * forgets to answer.
+ * What the MTA keeps to itself. Asked for are the steps that some route's conditions need, and the connection and DATA,
+ * where the door divides the time. MAIL and RCPT tell it more: they cost more, so only a sample of sessions is asked for
+ * them, and for RCPT those that begin while some relay is quiet. MAIL is also where the conditions of the last message are
+ * forgotten. Headers come with their end: libmilter does not let a message without any go from DATA to its end otherwise,
+ * and forgets to answer.
  */
 static unsigned long steps_not_needed(const struct conf *conf, bool sampled)
 {
+	bool users = false, recipients = sampled || quiet_some();
+	for (size_t i = 0; i < conf->route_count; i++)
+		users = users || conf->routes[i].user_count > 0;
 	unsigned long steps = SMFIP_NOHELO | SMFIP_NOBODY | SMFIP_NOUNKNOWN;
-	if (!sampled && !quiet_some())
+	if (!recipients)
 		steps |= SMFIP_NORCPT;
 	if (!conf->wants_headers)
 		steps |= SMFIP_NOHDRS | SMFIP_NOEOH;
+	if (!sampled && !users && !(recipients && wants_senders(conf)) && !conf->wants_headers)
+		steps |= SMFIP_NOMAIL;
 	return steps;
 }
 
@@ -314,14 +327,6 @@ static unsigned long steps_not_needed(const struct conf *conf, bool sampled)
 static unsigned long replies_not_needed(bool sampled)
 {
 	return SMFIP_NR_RCPT | SMFIP_NR_DATA | SMFIP_NR_HDR | SMFIP_NR_EOH | (sampled ? 0 : SMFIP_NR_MAIL);
-}
-
-static bool wants_senders(const struct conf *conf)
-{
-	for (size_t i = 0; i < conf->route_count; i++)
-		if (conf->routes[i].sender_count > 0)
-			return true;
-	return false;
 }
 
 static sfsistat mlfi_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long protocol, unsigned long unused2,
@@ -379,10 +384,11 @@ static sfsistat mlfi_envrcpt(SMFICTX *ctx, char **arguments)
 {
 	struct session *session = session_of(ctx);
 	const char *mailer = smfi_getsymval(ctx, (char *)"{rcpt_mailer}");
-	bool is_outbound = mailer != NULL && strcmp(mailer, MAILER) == 0;
-	door_rcpt(session->door, is_outbound);
-	if (is_outbound && quiet_some() && notice_due())
-		give_notice(session, arguments[0]);
+	if (mailer != NULL && strcmp(mailer, MAILER) == 0) {
+		door_outbound(session->door);
+		if (quiet_some() && notice_due())
+			give_notice(session, arguments[0]);
+	}
 	return nothing_to_say(session, SMFIP_NR_RCPT);
 }
 

@@ -336,9 +336,10 @@ START_TEST(a_later_message_begins_with_its_mail)
 	ck_assert_uint_eq(waits.count, 0);
 	tell(0, 59000, 0);
 	door_mail(door, true);
-	door_rcpt(door, true);
+	door_outbound(door);
 	pass(1000);
 	tell(0, 1000, 0);
+	told.data_sent++;
 	door_data(door, "2nd");
 	door_end(door, "2nd");
 	expect_note("2nd", 1000, 0, 0);
@@ -347,8 +348,8 @@ START_TEST(a_later_message_begins_with_its_mail)
 }
 END_TEST
 
-/* Postfix tells of MAIL only at DATA: what the MTA worked on meanwhile counts, the idle time before does not. */
-START_TEST(a_mail_told_of_late_has_the_time_that_the_mta_took)
+/* Postfix tells of MAIL only at DATA, if it is asked for: what the MTA worked on meanwhile counts, the idle time before does not. */
+START_TEST(a_message_told_of_late_has_the_time_that_the_mta_took)
 {
 	struct door *door = connected();
 	door_mail(door, false);
@@ -363,8 +364,10 @@ START_TEST(a_mail_told_of_late_has_the_time_that_the_mta_took)
 	expect_wait(STAGE_MTA, CAUSE_SERVER, 3000);
 	ck_assert_str_eq(waits.queue_id, "");
 	tell(0, 0, 0);
-	door_mail(door, false);
+	if (_i == 0)
+		door_mail(door, false);
 	door_data(door, "2nd");
+	expect_wait(STAGE_CLIENT, CAUSE_DOOR, 0);
 	door_end(door, "2nd");
 	expect_note("2nd", 0, 3000, 0);
 	door_leave(door);
@@ -615,7 +618,7 @@ static void *many_messages(void *arg)
 		struct door *door = connected();
 		for (int j = 0; j < 5; j++) {
 			door_mail(door, j % 2 == 0);
-			door_rcpt(door, true);
+			door_outbound(door);
 			door_data(door, "4fXyZ1");
 			door_end(door, "4fXyZ1");
 		}
@@ -751,7 +754,7 @@ Suite *door_suite(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, a_message_is_told_of_from_mail_to_its_end);
 	tcase_add_test(tcase, a_later_message_begins_with_its_mail);
-	tcase_add_test(tcase, a_mail_told_of_late_has_the_time_that_the_mta_took);
+	tcase_add_loop_test(tcase, a_message_told_of_late_has_the_time_that_the_mta_took, 0, 2);
 	tcase_add_test(tcase, a_slow_answer_is_the_mtas);
 	tcase_add_test(tcase, an_mta_that_does_not_read_has_the_word_since_it_was_first_seen);
 	tcase_add_test(tcase, a_body_that_dribbles_is_the_clients_since_it_began);

@@ -529,13 +529,40 @@ START_TEST(more_is_asked_for_in_a_sample_of_sessions)
 	tell(EVENT_CONNECTION_OPENED);
 	ck_assert_uint_eq(sessions_with_recipients(30), 10);
 	ck_assert(mta_open(&mta, path, POSTFIX));
-	ck_assert_uint_eq(mta.protocol, NEVER_NEEDED | NO_HEADERS | SMFIP_NORCPT | SMFIP_NR_MAIL);
+	ck_assert_uint_eq(mta.protocol, NEVER_NEEDED | NO_HEADERS | SMFIP_NORCPT | SMFIP_NOMAIL | SMFIP_NR_MAIL);
 	ck_assert(mta_connect(&mta, "192.0.2.1"));
-	ck_assert(mta_mail(&mta, "<alice@example.com>", NULL));
+	struct mta_result result = mta_end(&mta, "4fXyZ1");
+	ck_assert_str_eq(tag_of(&result).queue_id, "4fXyZ1");
 	ck_assert_uint_eq(mta.replies, 1);
 	mta_close(&mta);
 	clock_fake_advance(USEC_PER_SEC / 2);
 	ck_assert_uint_eq(sessions_with_recipients(30), 5);
+	publish_reset();
+	clock_fake_stop();
+}
+END_TEST
+
+START_TEST(outside_of_the_sample_mail_is_asked_for_by_conditions)
+{
+	static const struct {
+		const char *condition;
+		bool mail;
+	} kinds[] = {{"clients = { \"192.0.2.0/24\" }", false},
+		     {"users = { \"*\" }", true},
+		     {"headers = { \"Subject: x\" }", true},
+		     {"senders = { \"@example.com\" }", false}};
+	char route[256];
+	struct mta mta;
+	clock_fake_start();
+	snprintf(route, sizeof route, "route \"r\" { relays = { \"far\" }  %s }\n", kinds[_i].condition);
+	start_with(route);
+	tell(EVENT_CONNECTION_OPENED);
+	sessions_with_recipients(30);
+	ck_assert(mta_open(&mta, path, POSTFIX));
+	ck_assert_int_eq((mta.protocol & SMFIP_NOMAIL) == 0, kinds[_i].mail);
+	ck_assert((mta.protocol & SMFIP_NOCONNECT) == 0);
+	ck_assert((mta.protocol & SMFIP_NR_MAIL) != 0);
+	mta_close(&mta);
 	publish_reset();
 	clock_fake_stop();
 }
@@ -1047,6 +1074,7 @@ static TCase *notice_case(void)
 	tcase_add_loop_test(tcase, addresses_are_told_as_the_envelope_has_them, 0, 5);
 	tcase_add_test(tcase, recipients_are_asked_for_while_a_relay_is_quiet);
 	tcase_add_test(tcase, more_is_asked_for_in_a_sample_of_sessions);
+	tcase_add_loop_test(tcase, outside_of_the_sample_mail_is_asked_for_by_conditions, 0, 4);
 	tcase_add_test(tcase, a_recipient_in_the_sample_alone_is_no_notice);
 	tcase_add_test(tcase, the_sender_is_not_told_if_no_route_asks_for_it);
 	tcase_add_loop_test(tcase, mail_that_goes_another_way_is_not_told_of, 0, 6);
