@@ -211,8 +211,9 @@ struct event {
 	bool ambiguous;      /* the end of data had been written and no reply came */
 	unsigned recipients; /* how many this line is about */
 	struct delays delays;
-	usec_t delay;       /* all of it: MAIL at LMTP (or queue) to verdict */
-	enum cause held_by; /* what it waited for in the pool, last; CAUSE_COUNT: it did not wait */
+	usec_t delay; /* all of it: MAIL at LMTP (or queue) to verdict */
+	enum cause
+		held_by; /* what it waited for in the pool, last, a set-up only if nothing else; CAUSE_COUNT: nothing */
 };
 
 #endif

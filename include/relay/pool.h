@@ -67,7 +67,7 @@ struct pool {
 	usec_t pause_told;          /* clock_now() when the log was told of a pause; 0: never */
 	const void *throttled;      /* the message it was about, to be compared only */
 	unsigned hold;              /* bits of enum pool_hold */
-	enum cause held_by; /* why the first that waits was not given to a connection, last; CAUSE_COUNT: never */
+	enum cause held_by; /* why the first that waits was not given to a connection, last; CAUSE_COUNT: none waits */
 
 	/* health */
 	bool proven;          /* the last thing we know is good */

@@ -62,7 +62,8 @@ struct transaction {
 	usec_t waited;              /* in the pool so far, without set-up */
 	usec_t setup;               /* besides that, for a connection being set up; -1: never waited for one */
 	struct journey journey;     /* from the end of data at LMTP on */
-	enum cause held_by;         /* what it waited for in the pool, last; CAUSE_COUNT: it did not wait */
+	enum cause
+		held_by; /* what it waited for in the pool, last, a set-up only if nothing else; CAUSE_COUNT: nothing */
 };
 
 /* For the recipients `from` holds (copied); a reference to the message is taken. */

@@ -41,9 +41,10 @@ struct connection {
 	unsigned long replies;      /* read so far: each begins another wait */
 	unsigned long wait_replies; /* … when this one began */
 	bool wait_lost;             /* the path was seen to lose what was written, and it is not acknowledged yet */
-	usec_t body_seen;           /* clock_now() when the path was looked at during this body, first; -1 */
+	usec_t body_seen;           /* clock_now() at the look by which this body last got on, or the first; -1 */
 	uint64_t body_drained;      /* … and what had been drained then */
 	usec_t body_window;         /* … and how long the window had held us by then */
+	usec_t body_since;          /* since when it is waited for, by the looks */
 
 	/* on the way to READY */
 	struct resolve *resolve;

@@ -429,10 +429,12 @@ static void give_waiting(struct pool *pool)
 	}
 }
 
+/* A set-up comes last, whatever it was that had to be waited for before: that is what the pool's time was for. */
 static void note_held(struct pool *pool)
 {
-	if (!list_empty(&pool->waiting))
-		pool->held_by = wait_cause(pool);
+	enum cause cause = wait_cause(pool);
+	if (cause != CAUSE_SETUP || pool->held_by == CAUSE_COUNT)
+		pool->held_by = cause;
 }
 
 static void on_room(struct connection *c)

@@ -12,7 +12,7 @@
 #include "smtp/reply.h"
 
 #define PATH_WORTH (200 * USEC_PER_MSEC) /* a shorter wait says nothing about the path */
-#define BODY_SLOW 16384                  /* octets a second: with less, a body is waited for from its beginning */
+#define BODY_SLOW 16384                  /* octets a second: with less, a body does not get on */
 
 /* ---- what connections note ---- */
 
@@ -109,41 +109,46 @@ static enum cause cause_by_state(const struct connection *c)
 	}
 }
 
-/* While a body is written: from its first look on, was it the relay's window that held us for the most part? */
+/*
+ * While a body is written. It gets on if enough has left since the mark, which then moves on to this look: however much
+ * left before, a body that comes to a halt is waited for from there. Was it the relay's window that held us, for the most
+ * part since the mark?
+ */
 static bool window_holds(struct connection *c, const struct path *path)
 {
 	usec_t now = clock_now();
-	if (c->body_seen < 0) {
+	bool first = c->body_seen < 0;
+	double written = first ? 0 : (double)(c->drained - c->body_drained);
+	bool window = path->shut || (!first && 2 * (path->window_limit - c->body_window) > now - c->body_seen);
+	if (first || (written > 0 && written * (double)USEC_PER_SEC >= BODY_SLOW * (double)(now - c->body_seen))) {
+		c->body_since = first ? c->wait_since : now;
 		c->body_seen = now;
 		c->body_drained = c->drained;
 		c->body_window = path->window_limit;
-		return path->shut;
 	}
-	return path->shut || 2 * (path->window_limit - c->body_window) > now - c->body_seen;
+	return window;
 }
 
 static enum cause cause_of(struct connection *c)
 {
 	struct path path;
 	enum cause cause = cause_by_state(c);
-	if (cause != CAUSE_ANSWER || c->bev == NULL || clock_now() - c->wait_since < PATH_WORTH ||
+	bool body = c->wait_stage == STAGE_BODY;
+	if (cause != CAUSE_ANSWER || c->bev == NULL || (!body && clock_now() - c->wait_since < PATH_WORTH) ||
 	    !path_look(bufferevent_getfd(c->bev), &path))
-		return cause;
+		return body ? CAUSE_PATH : cause;
 	/* Between two attempts of the kernel to send it again nothing shows: what was seen counts. */
 	c->wait_lost = path.lost || (c->wait_lost && path.unacknowledged);
-	if (c->wait_stage == STAGE_BODY)
+	if (body)
 		return window_holds(c, &path) ? CAUSE_WINDOW : CAUSE_PATH;
 	return c->wait_lost ? CAUSE_PATH : path.shut ? CAUSE_WINDOW : CAUSE_ANSWER;
 }
 
-/* A body that gets on is waited for only since its last octets left, unless it gets on very slowly. */
+/* A body that gets on is waited for only since it last did; cause_of() has just looked. */
 static usec_t since_of(const struct connection *c)
 {
-	usec_t now = clock_now(), begun = c->wait_since;
-	if (c->wait_stage != STAGE_BODY || c->body_seen < 0 || c->drained == c->body_drained)
-		return begun;
-	double written = (double)(c->drained - c->body_drained), seconds = (double)(now - c->body_seen) / USEC_PER_SEC;
-	return written < BODY_SLOW * seconds ? begun : now;
+	bool looked = c->wait_stage == STAGE_BODY && c->body_seen >= 0;
+	return looked && c->body_since > c->wait_since ? c->body_since : c->wait_since;
 }
 
 static void tell_connection(struct connection *c, wait_fn *fn, void *arg)
@@ -152,10 +157,11 @@ static void tell_connection(struct connection *c, wait_fn *fn, void *arg)
 		return;
 	const struct list *first = c->transactions.next;
 	bool carries = first != &c->transactions;
+	enum cause cause = cause_of(c);
 	const struct wait wait = {
 		.relay = c->relay->name,
 		.stage = c->wait_stage,
-		.cause = cause_of(c),
+		.cause = cause,
 		.since = since_of(c),
 		.connection = c->id,
 		.messages = (unsigned)list_count(&c->transactions),
@@ -207,12 +213,14 @@ void wait_share_set_up(struct transaction *t, const struct connection *c)
 	usec_t begun = connection_created(c), ready = connection_ready_at(c);
 	usec_t missed = t->queued > begun ? t->queued - begun : 0;
 	usec_t waited = ready - (t->queued > begun ? t->queued : begun), shared = 0;
-	for (size_t i = 0; i < sizeof(set_up_stages) / sizeof(set_up_stages[0]) && shared < waited; i++) {
+	for (size_t i = 0; i < sizeof(set_up_stages) / sizeof(set_up_stages[0]); i++) {
 		usec_t spent = connection_set_up(c)->spent[set_up_stages[i]];
 		if (spent < 0)
 			continue;
 		usec_t before = missed < spent ? missed : spent;
 		missed -= before;
+		if (before > 0 && before == spent)
+			continue;
 		spent = spent - before < waited - shared ? spent - before : waited - shared;
 		journey_add(&t->journey, set_up_stages[i], spent);
 		shared += spent;

@@ -6,10 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "smtp/reply.h"
 #include "world.h"
+
+#define KERNEL_LOOKS 2000 /* a millisecond apart */
 
 /* The words of a line, taken one by one. */
 struct words {
@@ -175,6 +178,105 @@ static bool expect_pool(struct words *words)
 	return true;
 }
 
+/* ---- what is waited for ---- */
+
+struct wait_wanted {
+	const char *relay; /* NULL: any */
+	enum stage stage;
+	enum cause cause; /* CAUSE_COUNT: any */
+	bool counted, timed;
+	struct range messages;
+	usec_t earliest, latest;
+	unsigned found;
+	struct evbuffer *seen;
+};
+
+static void look_at_wait(const struct wait *wait, void *arg)
+{
+	struct wait_wanted *wanted = arg;
+	usec_t age = clock_now() - wait->since;
+
+	evbuffer_add_printf(wanted->seen, " %s %s %s messages=%u since=%.3fs;", wait->relay, stage_names[wait->stage],
+			    cause_names[wait->cause], wait->messages, (double)age / (double)USEC_PER_SEC);
+	if (wait->stage != wanted->stage || (wanted->cause != CAUSE_COUNT && wait->cause != wanted->cause) ||
+	    (wanted->relay != NULL && strcmp(wait->relay, wanted->relay) != 0))
+		return;
+	if (wanted->counted && (wait->messages < wanted->messages.from || wait->messages > wanted->messages.to))
+		return;
+	if (wanted->timed && (age < wanted->earliest || age > wanted->latest))
+		return;
+	wanted->found++;
+}
+
+/* "5s", or "4s..5s". */
+static bool read_durations(const char *text, usec_t *earliest, usec_t *latest)
+{
+	char *from = mem_strdup(text);
+	char *to = strstr(from, "..");
+	bool good;
+
+	if (to != NULL)
+		*to = '\0';
+	good = read_duration(from, earliest) && read_duration(to == NULL ? from : to + 2, latest);
+	free(from);
+	return good;
+}
+
+static bool read_wait_word(const char *text, struct wait_wanted *wanted)
+{
+	if (strncmp(text, "messages=", 9) == 0) {
+		wanted->counted = true;
+		return read_range(text + 9, &wanted->messages);
+	}
+	if (strncmp(text, "since=", 6) == 0) {
+		wanted->timed = true;
+		return read_durations(text + 6, &wanted->earliest, &wanted->latest);
+	}
+	if (strncmp(text, "relay=", 6) == 0) {
+		wanted->relay = text + 6;
+		return true;
+	}
+	for (wanted->cause = 0; wanted->cause < CAUSE_COUNT; wanted->cause++)
+		if (strcmp(cause_names[wanted->cause], text) == 0)
+			return true;
+	return false;
+}
+
+static bool read_stage(struct words *words, enum stage *stage)
+{
+	const char *text = take_word(words);
+
+	for (*stage = 0; text != NULL && *stage < STAGE_COUNT; (*stage)++)
+		if (strcmp(stage_names[*stage], text) == 0)
+			return true;
+	return text != NULL && world_fail(words->world, "there is no stage \"%s\"", text);
+}
+
+/* expect wait STAGE [CAUSE] [relay=a] [messages=N] [since=T], expect no wait STAGE … */
+static bool expect_wait(struct words *words, bool no)
+{
+	struct wait_wanted wanted = {.cause = CAUSE_COUNT};
+
+	if (!read_stage(words, &wanted.stage))
+		return false;
+	while (peek(words) != NULL)
+		if (!read_wait_word(take_word(words), &wanted))
+			return world_fail(words->world, "\"%s\" says nothing of a wait",
+					  words->line->words[words->next - 1].text);
+	wanted.seen = evbuffer_new();
+	/* What the kernel knows of a path takes its real time. */
+	for (unsigned i = 0; i < (wanted.cause == CAUSE_WINDOW ? KERNEL_LOOKS : 1) && wanted.found == 0; i++) {
+		usleep(i > 0 ? 1000 : 0);
+		evbuffer_drain(wanted.seen, evbuffer_get_length(wanted.seen));
+		router_each_wait(words->world->router, look_at_wait, &wanted);
+	}
+	evbuffer_add(wanted.seen, "", 1);
+	if ((wanted.found == 0) != no)
+		world_fail(words->world, "what is waited for:%s", (const char *)evbuffer_pullup(wanted.seen, -1));
+	evbuffer_free(wanted.seen);
+	return true;
+}
+
 /* ---- events, log, offer ---- */
 
 static bool expect_events(struct words *words)
@@ -328,14 +430,9 @@ static bool expect_waiting(struct words *words, struct letter *letter)
 static bool expect_time(struct words *words, struct letter *letter)
 {
 	const char *text = take_word(words);
-	char *from = mem_strdup(text == NULL ? "" : text);
-	char *to = strstr(from, "..");
 	usec_t earliest = 0, latest = 0, at = 0;
-	bool good;
+	bool good = text != NULL && read_durations(text, &earliest, &latest) && take_end(words);
 
-	if (to != NULL)
-		*to = '\0';
-	good = read_duration(from, &earliest) && read_duration(to == NULL ? from : to + 2, &latest) && take_end(words);
 	for (size_t i = 0; i < letter->message->recipient_count; i++) {
 		if (letter->outcomes[i].at == -1 || letter->outcomes[i].at > at)
 			at = letter->outcomes[i].at;
@@ -345,8 +442,42 @@ static bool expect_time(struct words *words, struct letter *letter)
 	else if (at == -1 || at - letter->sent_at < earliest || at - letter->sent_at > latest)
 		world_fail(words->world, "%s had its verdict after %.3f s, expected %s", letter->name,
 			   (double)(at - letter->sent_at) / (double)USEC_PER_SEC, text);
-	free(from);
 	return good;
+}
+
+/* expect m1 stage STAGE T | none: what its last outcome spent there */
+static bool expect_stage(struct words *words, const struct letter *letter)
+{
+	enum stage stage;
+	usec_t earliest = -1, latest = -1, spent;
+	const char *text;
+
+	if (!read_stage(words, &stage) || (text = take_word(words)) == NULL || !take_end(words))
+		return false;
+	if (strcmp(text, "none") != 0 && !read_durations(text, &earliest, &latest))
+		return world_fail(words->world, "expected a duration, two with .. between, or none");
+	if (letter->published == 0)
+		return world_fail(words->world, "%s has no outcome yet", letter->name) || true;
+	spent = letter->journey.spent[stage];
+	if (spent < earliest || spent > latest)
+		world_fail(words->world, "%s was %.3f s in stage %s, expected %s", letter->name,
+			   (double)spent / (double)USEC_PER_SEC, stage_names[stage], text);
+	return true;
+}
+
+/* expect m1 held CAUSE: what it waited for in the pool, last; - for nothing */
+static bool expect_held(struct words *words, const struct letter *letter)
+{
+	const char *text = take_word(words);
+
+	if (text == NULL || !take_end(words))
+		return false;
+	if (letter->published == 0)
+		return world_fail(words->world, "%s has no outcome yet", letter->name) || true;
+	if (strcmp(cause_names[letter->held_by], text) != 0)
+		world_fail(words->world, "%s was held by %s, expected %s", letter->name, cause_names[letter->held_by],
+			   text);
+	return true;
 }
 
 static bool expect_letter(const char *name, void *arg)
@@ -372,6 +503,10 @@ static bool expect_letter(const char *name, void *arg)
 		return expect_not(&words, letter, address, STATUS_SENT);
 	if (strcmp(what, "after") == 0)
 		return expect_time(&words, letter);
+	if (strcmp(what, "stage") == 0)
+		return expect_stage(&words, letter);
+	if (strcmp(what, "held") == 0)
+		return expect_held(&words, letter);
 	if (strcmp(what, "use") == 0)
 		return compare(&words, "use", letter->use);
 	if (strcmp(what, "accepted") == 0)
@@ -399,8 +534,10 @@ bool expect_line(struct world *w, const struct line *line)
 		return expect_log(&words, no);
 	if (strcmp(subject, "offer") == 0)
 		return expect_offer(&words, no);
+	if (strcmp(subject, "wait") == 0)
+		return expect_wait(&words, no);
 	if (no)
-		return world_fail(w, "\"no\" goes with log and offer only");
+		return world_fail(w, "\"no\" goes with log, offer and wait only");
 	if (strcmp(subject, "events") == 0)
 		return expect_events(&words);
 	if (strcmp(subject, "pool") == 0)

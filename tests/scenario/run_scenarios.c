@@ -68,6 +68,10 @@
  *   expect m1 after 5s..6s       from `send` to the last verdict
  *   expect m1 accepted N         by all relays together
  *   expect m1 use N              how many messages its connection had carried, this one included
+ *   expect m1 stage STAGE 3s..4s | none     how long it was in this stage, by its last outcome
+ *   expect m1 held CAUSE         what it waited for in the pool, last; - for nothing
+ *   expect wait STAGE [CAUSE] [relay=a] [messages=N] [since=3s..4s], expect no wait STAGE …
+ *                                at this moment, as router_each_wait() tells it
  *   expect a opened|sockets|peak|accepted N        connections ever; open now; most at once; messages taken
  *   expect a refused|expired N   connections and transactions refused for its limits; connections closed in their
  *                                idle time for these; both since the last `mark`
@@ -83,8 +87,8 @@
  * verdicts other than sent were expected; an account's sockets stay within its cap; the client never talks before the
  * greeting, pipelines only where it may, never sends a body before 354, uses only what was announced, says nothing in
  * clear that belongs under TLS, never says NOOP or a needless RSET (with CHUNKING it may stand before any
- * MAIL, and must after a BDAT that was refused), never mixes DATA and BDAT; no password is logged; at the end no
- * socket, no timer, no message is left.
+ * MAIL, and must after a BDAT that was refused), never mixes DATA and BDAT; no password is logged; the stages of each
+ * message add up to its time, at every moment; at the end no socket, no timer, no message is left.
  */
 #include <config.h>
 

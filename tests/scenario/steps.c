@@ -696,6 +696,7 @@ bool world_step(struct world *w, const struct line *whole)
 
 	without_then.count -= is_joined(whole) ? 1 : 0;
 	w->line = line->number;
+	w->looks = 0;
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		if (strcmp(line->words[0].text, steps[i].word) != 0)
 			continue;

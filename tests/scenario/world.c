@@ -26,6 +26,8 @@
 #define KERNEL_PAUSE 20
 /* Real milliseconds after which a body that is on its way has come. */
 #define KERNEL_TURNS 2000
+/* How often one looks at what is waited for while one line is carried out: it takes its time. */
+#define LOOKS_MAX 200
 
 const char *const event_names[EVENT_KINDS] = {"outcome", "opened",   "closed", "failed",
 					      "arrived", "replayed", "down",   "up"};
@@ -131,6 +133,10 @@ static void check_stages(struct world *w, const struct event *event)
 	if (event->journey == NULL || event->journey->stage != STAGE_COUNT || journey_total(event->journey) != whole)
 		world_fail(w, "the stages of an event of kind %s are %lld us of %lld", event_names[event->kind],
 			   event->journey == NULL ? -1 : (long long)journey_total(event->journey), (long long)whole);
+	for (size_t i = 0; event->journey != NULL && i < STAGE_COUNT; i++)
+		if (event->journey->spent[i] < -1)
+			world_fail(w, "stage %s of an event of kind %s is %lld us", stage_names[i],
+				   event_names[event->kind], (long long)event->journey->spent[i]);
 }
 
 static void on_event(const struct event *event)
@@ -157,6 +163,8 @@ static void on_event(const struct event *event)
 			continue;
 		letter->published += event->recipients;
 		letter->use = event->use;
+		letter->journey = *event->journey;
+		letter->held_by = event->held_by;
 	}
 	check_outcome(w, event);
 }
@@ -442,6 +450,39 @@ void world_stop_router(struct world *w)
 
 /* ---- time ---- */
 
+/* Whatever is told to be waited for began in the past, holds at least one message in a pool, and has its cause. */
+static void check_wait(const struct wait *wait, void *arg)
+{
+	struct world *w = arg;
+	bool at_relay = wait->stage >= STAGE_DNS && wait->stage < STAGE_COUNT;
+
+	if (world_relay_index(wait->relay) == -1 || wait->queue_id == NULL || wait->since > clock_now() ||
+	    wait->since < w->began)
+		world_fail(w, "a wait without relay or time");
+	if ((wait->stage != STAGE_POOL && !at_relay) || wait->cause >= CAUSE_COUNT ||
+	    at_relay != (wait->connection != 0) || (wait->stage == STAGE_POOL && wait->messages == 0) ||
+	    (wait->stage >= STAGE_MAIL && wait->messages == 0) || (*wait->queue_id != '\0') != (wait->messages > 0))
+		world_fail(w, "a wait of stage %s, cause %s, connection %u, messages %u, queue id \"%s\"",
+			   stage_names[wait->stage], cause_names[wait->cause], wait->connection, wait->messages,
+			   wait->queue_id);
+}
+
+/* Each transaction is in one stage, and what it has been through is all the time since its message came. */
+static void check_transaction(const struct transaction_view *view, void *arg)
+{
+	struct world *w = arg;
+	const struct letter *letter = world_letter(w, view->queue_id);
+
+	if (letter == NULL || view->relay == NULL || view->host == NULL || view->recipients == 0 ||
+	    view->journey.stage >= STAGE_COUNT || view->cause > CAUSE_COUNT)
+		world_fail(w, "transaction of %s: relay %s, %u recipients", view->queue_id, view->relay,
+			   view->recipients);
+	else if (journey_total(&view->journey) != clock_now() - letter->message->arrived)
+		world_fail(w, "transaction of %s: %lld us in stages, %lld us in all", view->queue_id,
+			   (long long)journey_total(&view->journey),
+			   (long long)(clock_now() - letter->message->arrived));
+}
+
 /* Lets everything happen that needs no time to pass. */
 void world_settle(struct world *w)
 {
@@ -451,6 +492,10 @@ void world_settle(struct world *w)
 		before = w->activity;
 		loop_settle();
 	} while (w->activity != before);
+	if (w->router != NULL && w->looks++ < LOOKS_MAX) {
+		router_each_wait(w->router, check_wait, w);
+		router_each_transaction(w->router, check_transaction, w);
+	}
 }
 
 static bool body_coming(const struct world *w)

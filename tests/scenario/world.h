@@ -41,6 +41,8 @@ struct letter {
 	struct outcome *outcomes; /* one for each recipient */
 	unsigned published;       /* recipients that EVENT_OUTCOME spoke of */
 	unsigned use;             /* the last of these: how many its connection had carried */
+	struct journey journey;   /* … and the stages it went through */
+	enum cause held_by;       /* … and what it waited for in the pool */
 	usec_t sent_at;
 	bool abandoned;
 	bool may_wait; /* the last `expect` said that it waits */
@@ -76,6 +78,7 @@ struct world {
 	unsigned long events[EVENT_KINDS];
 	unsigned long activity;    /* anything that was said, heard, logged or settled */
 	unsigned long quiet_since; /* `activity` when time last moved */
+	unsigned looks;            /* at what is waited for, since this line began */
 	bool inside_take;          /* settled() must not be called now */
 
 	struct evbuffer *failures;   /* one sentence a line */

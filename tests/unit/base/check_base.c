@@ -8,10 +8,12 @@ int main(void)
 	SRunner *runner = srunner_create(clock_suite());
 	srunner_add_suite(runner, conf_suite());
 	srunner_add_suite(runner, congestion_suite());
+	srunner_add_suite(runner, journey_suite());
 	srunner_add_suite(runner, log_suite());
 	srunner_add_suite(runner, loop_suite());
 	srunner_add_suite(runner, mem_suite());
 	srunner_add_suite(runner, net_suite());
+	srunner_add_suite(runner, path_suite());
 	srunner_add_suite(runner, process_suite());
 	srunner_add_suite(runner, publish_suite());
 	srunner_add_suite(runner, rate_suite());

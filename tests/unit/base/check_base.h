@@ -7,10 +7,12 @@
 Suite *clock_suite(void);
 Suite *conf_suite(void);
 Suite *congestion_suite(void);
+Suite *journey_suite(void);
 Suite *log_suite(void);
 Suite *loop_suite(void);
 Suite *mem_suite(void);
 Suite *net_suite(void);
+Suite *path_suite(void);
 Suite *process_suite(void);
 Suite *publish_suite(void);
 Suite *rate_suite(void);

@@ -44,6 +44,7 @@ int main(void)
 	srunner_add_suite(runner, token_suite());
 	srunner_add_suite(runner, transaction_suite());
 	srunner_add_suite(runner, trouble_suite());
+	srunner_add_suite(runner, wait_suite());
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

@@ -15,6 +15,7 @@ Suite *pipeline_suite(void);
 Suite *token_suite(void);
 Suite *transaction_suite(void);
 Suite *trouble_suite(void);
+Suite *wait_suite(void);
 
 /* A transaction with `recipients` recipients, of a message with a body of a few octets. Frees itself and the message. */
 struct transaction *a_transaction(size_t recipients);
