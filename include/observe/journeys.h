@@ -38,8 +38,8 @@ void journeys_catch_up(void);
 /* Every view of a queue id, newest first. False if there is none. */
 bool journeys_find(const char *queue_id, void (*fn)(const struct journey_view *view, void *arg), void *arg);
 /*
- * Messages in the MTA's queue that are known to come to us: how many, since when the oldest one waits (clock_now()),
- * and its queue id. False if there is none.
+ * Messages in the MTA's queue that are known to come to us and were not overtaken by newer ones: how many, since when
+ * the oldest one waits (clock_now()), and its queue id. False if there is none.
  */
 bool journeys_queued(unsigned *count, usec_t *since, const char **queue_id);
 struct journey_counts journeys_counts(void);

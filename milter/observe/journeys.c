@@ -22,6 +22,8 @@
 #define QUEUED_KEPT (86400 * USEC_PER_SEC)
 #define LOOK_INTERVAL USEC_PER_SEC
 #define TEXT_MAX 256 /* octets of a verdict */
+/* A time in the queue that differs by more from what the message itself says is another message's of the same id. */
+#define SAME_QUEUE_TIME (60 * USEC_PER_SEC)
 
 /* One message at the door, on one of the lists by what is known of it, or one outcome, in the ring. All are in a bucket. */
 struct entry {
@@ -44,7 +46,8 @@ static struct entry *settled[KEPT]; /* a ring: to count a list of thousands for 
 static size_t settled_next;
 static struct list queued = {&queued, &queued};    /* known to come to us, not yet seen; oldest first */
 static struct list passing = {&passing, &passing}; /* perhaps local, or under way here; oldest first */
-static usec_t looked;                              /* clock_now() when the old ones were taken away last */
+static usec_t brought; /* the latest end of message at the door of those that have come to us */
+static usec_t looked;  /* clock_now() when the old ones were taken away last */
 static struct journey_counts counts;
 
 /* ---- the table ---- */
@@ -106,10 +109,19 @@ static bool is_settled(const struct entry *entry)
 static void take_note(const struct door_note *note, void *unused)
 {
 	(void)unused;
-	struct entry *entry = entry_create(note->outbound ? &queued : &passing, note->queue_id);
-	entry->note = *note;
+	const struct entry *known = find(note->queue_id);
 	latency_note("-", STAGE_CLIENT, note->client);
 	latency_note("-", STAGE_MTA, note->mta);
+	if (known != NULL && is_settled(known) && known->arrived >= note->ended)
+		return; /* too late: it has come and gone, and waits in no queue */
+	struct entry *entry = entry_create(note->outbound ? &queued : &passing, note->queue_id);
+	entry->note = *note;
+}
+
+/* Since when it has been on its list. */
+static usec_t listed(const struct entry *entry)
+{
+	return entry->arrived >= 0 ? entry->arrived : entry->note.ended;
 }
 
 /* Those that have waited here for too long, or are too many. One that has come to us is settled soon. */
@@ -118,7 +130,7 @@ static void expire(struct list *list, usec_t kept)
 	size_t count = list_count(list);
 	struct entry *entry;
 	for (; (entry = first_of(list)) != NULL; count--) {
-		bool old = clock_now() - entry->note.ended > kept;
+		bool old = clock_now() - listed(entry) > kept;
 		if (!old && count <= KEPT)
 			return;
 		if (entry->arrived < 0)
@@ -158,6 +170,8 @@ static void on_arrived(const struct message *message)
 	entry->arrived = message->arrived;
 	list_remove(&entry->node);
 	list_append(&passing, &entry->node);
+	if (brought < entry->note.ended)
+		brought = entry->note.ended;
 	if (entry->note.ended >= 0)
 		latency_note("-", STAGE_QUEUE, message->arrived - entry->note.ended);
 }
@@ -172,11 +186,19 @@ static bool saw_all(const struct journey *journey)
 	return true;
 }
 
+/* Ids are used again, and what is local has no note: the message's own time in the queue tells. */
+static bool is_of(const struct entry *before, const struct message *message)
+{
+	usec_t in_queue = message->arrived - before->note.ended, said = message->queue_time;
+	return before->note.ended >= 0 && in_queue >= 0 &&
+	       (said < 0 || (in_queue - said <= SAME_QUEUE_TIME && said - in_queue <= SAME_QUEUE_TIME));
+}
+
 /* The stages before ours, from what the door noted; of a message that is tried again all of its time in the queue. */
 static void add_door(struct entry *entry, const struct entry *before, const struct message *message)
 {
 	usec_t in_queue = message->queue_time;
-	if (before != NULL && before->note.ended >= 0) {
+	if (before != NULL && is_of(before, message)) {
 		entry->note = before->note;
 		in_queue = message->arrived - before->note.ended;
 		journey_add(&entry->journey, STAGE_CLIENT, before->note.client);
@@ -279,10 +301,18 @@ bool journeys_find(const char *queue_id, void (*fn)(const struct journey_view *v
 
 bool journeys_queued(unsigned *count, usec_t *since, const char **queue_id)
 {
-	const struct entry *oldest = first_of(&queued);
+	const struct entry *oldest = NULL;
+	*count = 0;
+	/* What newer ones have overtaken is on hold, or its destination is deferred: nobody is about to bring it. */
+	for (const struct list *node = queued.prev; node != &queued; node = node->prev) {
+		const struct entry *entry = LIST_ENTRY_OF(node, const struct entry, node);
+		if (entry->note.ended <= brought)
+			break;
+		oldest = entry;
+		++*count;
+	}
 	if (oldest == NULL)
 		return false;
-	*count = (unsigned)list_count(&queued);
 	*since = oldest->note.ended;
 	*queue_id = oldest->note.queue_id;
 	return true;
@@ -301,6 +331,7 @@ void journeys_start(void)
 		list_init(&buckets[i]);
 	counts = (struct journey_counts){0};
 	looked = clock_now();
+	brought = -1;
 	publish_subscribe(on_event);
 }
 

@@ -47,6 +47,7 @@ struct relay_times {
 };
 
 static struct list relays = {&relays, &relays};
+static struct relay_times *last_relay; /* an event has many times of one relay; NULL: none yet */
 static usec_t window_begin;
 
 /* ---- what is usual ---- */
@@ -88,10 +89,12 @@ static void usual_note(struct usual *usual, usec_t spent)
 
 static struct relay_times *relay_of(const char *name)
 {
+	if (last_relay != NULL && strcmp(last_relay->name, name) == 0)
+		return last_relay;
 	LIST_EACH (node, next, &relays) {
 		struct relay_times *relay = LIST_ENTRY_OF(node, struct relay_times, node);
 		if (strcmp(relay->name, name) == 0)
-			return relay;
+			return last_relay = relay;
 	}
 	return NULL;
 }
@@ -128,7 +131,7 @@ static void turn_window(void)
 			}
 		}
 	}
-	window_begin = clock_now();
+	window_begin += passed / WINDOW * WINDOW; /* not now: what is kept would be older than two of them */
 }
 
 static void times_note(struct times *times, usec_t spent)
@@ -241,6 +244,7 @@ static void times_free(struct times *times)
 
 void latency_stop(void)
 {
+	last_relay = NULL;
 	LIST_EACH (node, next, &relays) {
 		struct relay_times *relay = LIST_ENTRY_OF(node, struct relay_times, node);
 		for (size_t i = 0; i < STAGE_COUNT; i++)

@@ -99,7 +99,7 @@ static double in_seconds(usec_t time)
 	return (double)time / (double)USEC_PER_SEC;
 }
 
-static void begin(const struct overdue *overdue)
+static struct stall *begin(const struct overdue *overdue)
 {
 	enum holder holder = cause_holders[overdue->cause];
 	struct stall *stall = mem_alloc(sizeof *stall);
@@ -117,6 +117,7 @@ static void begin(const struct overdue *overdue)
 		    stall->id, stall->relay, stage_names[stall->stage], holder_names[holder],
 		    in_seconds(clock_now() - stall->since), in_seconds(stall->limit), overdue->messages,
 		    cause_names[stall->cause]);
+	return stall;
 }
 
 static void stall_free(struct stall *stall)
@@ -149,8 +150,9 @@ static struct stall *find(const struct overdue *overdue)
 {
 	LIST_EACH (node, next, &open_stalls) {
 		struct stall *stall = LIST_ENTRY_OF(node, struct stall, node);
-		if (stall->stage == overdue->stage && stall->cause == overdue->cause &&
-		    strcmp(stall->relay, overdue->relay) == 0)
+		/* Where there is no progress, the stage that lasts longest is now this, now that. */
+		if ((stall->stage == overdue->stage || overdue->cause == CAUSE_PROGRESS) &&
+		    stall->cause == overdue->cause && strcmp(stall->relay, overdue->relay) == 0)
 			return stall;
 	}
 	return NULL;
@@ -158,9 +160,9 @@ static struct stall *find(const struct overdue *overdue)
 
 static void meet(const struct overdue *overdue)
 {
-	if (find(overdue) == NULL)
-		begin(overdue);
 	struct stall *stall = find(overdue);
+	if (stall == NULL)
+		stall = begin(overdue);
 	stall->seen = clock_now();
 	stall->waiting = overdue->messages;
 	if (stall->most < stall->waiting)
@@ -187,7 +189,7 @@ bool stall_open_at(const char *relay)
 {
 	LIST_EACH (node, next, &open_stalls) {
 		const struct stall *stall = LIST_ENTRY_OF(node, struct stall, node);
-		if (stall->stage >= STAGE_DNS && stall->stage < STAGE_COUNT &&
+		if (stall->stage >= STAGE_DNS && stall->stage < STAGE_COUNT && stall->cause != CAUSE_PROGRESS &&
 		    (relay == NULL || strcmp(stall->relay, relay) == 0))
 			return true;
 	}
@@ -207,26 +209,33 @@ static void note_own_delay(struct watch *watch, usec_t due)
 	watch_note(watch, &wait, LATE);
 }
 
+static void look(struct watch *watch)
+{
+	if (ask_rooms != NULL)
+		ask_rooms(on_wait, watch);
+	door_each_wait(on_wait, watch);
+	watch_queue(watch, stall_limit("-", STAGE_QUEUE), ask_sessions != NULL ? ask_sessions() : 0);
+	watch_progress(watch);
+	watch_leave_out_consequences(watch);
+	LIST_EACH (node, next, &open_stalls)
+		LIST_ENTRY_OF(node, struct stall, node)->waiting = 0;
+}
+
 static void on_tick(void *unused)
 {
 	(void)unused;
-	usec_t due = tick_due;
+	bool late = clock_now() - tick_due >= LATE;
 	struct watch watch;
 	watch_begin(&watch);
 	journeys_catch_up();
-	if (clock_now() - due >= LATE) {
-		note_own_delay(&watch, due);
-	} else {
-		if (ask_rooms != NULL)
-			ask_rooms(on_wait, &watch);
-		door_each_wait(on_wait, &watch);
-		watch_queue(&watch, stall_limit("-", STAGE_QUEUE), ask_sessions != NULL ? ask_sessions() : 0);
-		watch_progress(&watch);
-	}
-	watch_leave_out_consequences(&watch);
+	if (late)
+		note_own_delay(&watch, tick_due);
+	else
+		look(&watch);
 	for (size_t i = 0; i < watch.count; i++)
 		meet(&watch.overdue[i]);
-	end_what_is_over();
+	if (!late) /* else one has not seen what still lasts */
+		end_what_is_over();
 	tick_due = clock_now() + TICK;
 	timer_arm(&tick, TICK);
 }
@@ -240,8 +249,10 @@ static void on_event(const struct event *event)
 	LIST_EACH (node, next, &open_stalls) {
 		struct stall *stall = LIST_ENTRY_OF(node, struct stall, node);
 		bool here = strcmp(stall->relay, event->relay) == 0 && stall->stage < STAGE_COUNT;
-		if (here && event->journey->spent[stall->stage] >= stall->limit)
-			stall->finished++;
+		if (!here || event->journey->spent[stall->stage] < stall->limit)
+			continue;
+		stall->finished++;
+		stall->waiting -= stall->waiting > 0;
 	}
 }
 

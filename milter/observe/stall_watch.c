@@ -7,50 +7,63 @@
 #include "stall_watch.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "observe/journeys.h"
 #include "observe/stall.h"
 
-#define RELAYS_MAX 64
 #define NO_PROGRESS (15 * USEC_PER_SEC) /* at least, without an outcome while mail is under way */
 
-/* Whether a relay gets on. */
-static struct progress {
-	char relay[80];
+/* Whether a relay gets on. On `relays`; kept until the end, as in stats. */
+struct progress {
+	struct list node;
+	char *relay;
 	unsigned under_way; /* at this look */
 	unsigned waiting;   /* … of those in the pool */
 	usec_t busy_since;  /* clock_now() since which something is under way all the time; -1: nothing is */
 	usec_t outcome;     /* … at its last outcome */
 	enum stage stage;   /* of what lasts longest at this look */
 	usec_t longest;
-} relays[RELAYS_MAX];
-static size_t relay_count;
+	bool soon; /* something at the relay itself is nearly over its limit */
+};
+static struct list relays = {&relays, &relays};
 
 static usec_t arrived = -1;       /* clock_now() when a message last came over LMTP */
 static usec_t crowded_since = -1; /* since then the MTA's processes are all at work, and nothing waits here */
 
 /* ---- one look ---- */
 
-static struct progress *progress_of(const char *relay)
+static struct progress *progress_of(const char *name)
 {
-	for (size_t i = 0; i < relay_count; i++)
-		if (strcmp(relays[i].relay, relay) == 0)
-			return &relays[i];
-	if (relay_count == RELAYS_MAX || strcmp(relay, "-") == 0)
+	LIST_EACH (node, next, &relays) {
+		struct progress *relay = LIST_ENTRY_OF(node, struct progress, node);
+		if (strcmp(relay->relay, name) == 0)
+			return relay;
+	}
+	if (strcmp(name, "-") == 0)
 		return NULL;
-	struct progress *progress = &relays[relay_count++];
-	*progress = (struct progress){.busy_since = -1, .outcome = -1};
-	snprintf(progress->relay, sizeof progress->relay, "%s", relay);
-	return progress;
+	struct progress *relay = mem_alloc(sizeof *relay);
+	relay->relay = mem_strdup(name);
+	relay->busy_since = relay->outcome = relay->longest = -1;
+	list_append(&relays, &relay->node);
+	return relay;
+}
+
+static bool at_relay(enum stage stage)
+{
+	return stage >= STAGE_DNS && stage < STAGE_COUNT;
 }
 
 void watch_begin(struct watch *watch)
 {
 	memset(watch, 0, sizeof *watch);
-	for (size_t i = 0; i < relay_count; i++) {
-		relays[i].under_way = relays[i].waiting = 0;
-		relays[i].longest = -1;
+	LIST_EACH (node, next, &relays) {
+		struct progress *relay = LIST_ENTRY_OF(node, struct progress, node);
+		relay->under_way = relay->waiting = 0;
+		relay->longest = -1;
+		relay->soon = false;
 	}
 }
 
@@ -77,7 +90,7 @@ static void add(struct watch *watch, const struct wait *wait, usec_t limit)
 		overdue->since = wait->since;
 }
 
-static void note_progress(const struct wait *wait)
+static void note_progress(const struct wait *wait, usec_t limit)
 {
 	struct progress *progress = progress_of(wait->relay);
 	usec_t age = clock_now() - wait->since;
@@ -86,6 +99,7 @@ static void note_progress(const struct wait *wait)
 	progress->under_way += wait->messages;
 	if (wait->stage == STAGE_POOL)
 		progress->waiting += wait->messages;
+	progress->soon |= at_relay(wait->stage) && age >= limit - limit / 4;
 	if (age > progress->longest) {
 		progress->longest = age;
 		progress->stage = wait->stage;
@@ -100,7 +114,7 @@ void watch_note(struct watch *watch, const struct wait *wait, usec_t limit)
 		watch->waiting += wait->messages;
 	if (wait->stage >= STAGE_INGEST && wait->stage < STAGE_COUNT)
 		watch->under_way += wait->messages;
-	note_progress(wait);
+	note_progress(wait, limit);
 	if (clock_now() - wait->since >= limit)
 		add(watch, wait, limit);
 }
@@ -153,8 +167,8 @@ static usec_t progress_limit(const char *relay)
 void watch_progress(struct watch *watch)
 {
 	usec_t now = clock_now();
-	for (size_t i = 0; i < relay_count; i++) {
-		struct progress *relay = &relays[i];
+	LIST_EACH (node, next, &relays) {
+		struct progress *relay = LIST_ENTRY_OF(node, struct progress, node);
 		if (relay->under_way == 0) {
 			relay->busy_since = -1;
 			continue;
@@ -177,11 +191,6 @@ void watch_progress(struct watch *watch)
 
 /* ---- what only follows ---- */
 
-static bool at_relay(enum stage stage)
-{
-	return stage >= STAGE_DNS && stage < STAGE_COUNT;
-}
-
 static struct overdue *overdue_at(struct watch *watch, const char *relay)
 {
 	for (size_t i = 0; i < watch->count; i++)
@@ -191,20 +200,21 @@ static struct overdue *overdue_at(struct watch *watch, const char *relay)
 	return NULL;
 }
 
-/* A full pool behind a relay that does not answer, a queue behind a full pool, a set-up that nobody waits for. */
+/*
+ * A full pool behind a relay that does not answer, a queue behind a full pool, a set-up that nobody waits for. Who waits
+ * in the pool often began a moment before what it waits for: that is told then, if it is about to be over its limit.
+ */
 static bool follows(struct watch *watch, const struct overdue *overdue)
 {
+	const struct progress *progress = progress_of(overdue->relay);
 	bool full = overdue->cause == CAUSE_CAP || overdue->cause == CAUSE_TURN || overdue->cause == CAUSE_SETUP ||
 		    overdue->cause == CAUSE_SLOT;
-	if (overdue->stage == STAGE_POOL && full)
-		return overdue_at(watch, overdue->relay) != NULL || stall_open_at(overdue->relay);
+	if (overdue->stage == STAGE_POOL && full && progress != NULL)
+		return overdue_at(watch, overdue->relay) != NULL || stall_open_at(overdue->relay) || progress->soon;
 	if (overdue->stage == STAGE_QUEUE)
 		return overdue_at(watch, NULL) != NULL || stall_open_at(NULL) || watch->waiting > 0;
-	if (overdue->stage >= STAGE_DNS && overdue->stage <= STAGE_AUTH) {
-		const struct progress *progress = progress_of(overdue->relay);
-		return progress == NULL || progress->waiting == 0;
-	}
-	return false;
+	bool set_up = overdue->stage >= STAGE_DNS && overdue->stage <= STAGE_AUTH;
+	return set_up && progress != NULL && progress->waiting == 0;
 }
 
 void watch_leave_out_consequences(struct watch *watch)
@@ -214,9 +224,10 @@ void watch_leave_out_consequences(struct watch *watch)
 	for (size_t i = 0; i < watch->count; i++)
 		leave[i] = follows(watch, &watch->overdue[i]);
 	for (size_t i = 0; i < watch->count; i++) {
-		const struct progress *progress = progress_of(watch->overdue[i].relay);
-		if (!leave[i] && at_relay(watch->overdue[i].stage) && progress != NULL)
-			watch->overdue[i].messages += progress->waiting; /* they wait for the same */
+		struct overdue *overdue = &watch->overdue[i];
+		const struct progress *progress = progress_of(overdue->relay);
+		if (!leave[i] && at_relay(overdue->stage) && overdue->cause != CAUSE_PROGRESS && progress != NULL)
+			overdue->messages += progress->waiting; /* they wait for the same */
 	}
 	for (size_t i = 0; i < watch->count; i++)
 		if (!leave[i])
@@ -239,6 +250,11 @@ void watch_heed(const struct event *event)
 
 void watch_forget(void)
 {
-	relay_count = 0;
+	LIST_EACH (node, next, &relays) {
+		struct progress *relay = LIST_ENTRY_OF(node, struct progress, node);
+		list_remove(&relay->node);
+		free(relay->relay);
+		free(relay);
+	}
 	arrived = crowded_since = -1;
 }

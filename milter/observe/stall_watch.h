@@ -7,7 +7,7 @@
 
 #include "relaypool.h"
 
-#define OVERDUE_MAX 64
+#define OVERDUE_MAX 256 /* further ones are told when some of these have ended */
 
 struct overdue {
 	char relay[80];
@@ -41,7 +41,7 @@ void watch_leave_out_consequences(struct watch *watch);
 void watch_heed(const struct event *event);
 void watch_forget(void);
 
-/* In stall.c: a stall at the relay itself is open, of this one or (NULL) of any. */
+/* In stall.c: a stall at the relay itself is open, of this one or (NULL) of any. That there is no progress is none. */
 bool stall_open_at(const char *relay);
 
 #endif

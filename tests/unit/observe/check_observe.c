@@ -65,10 +65,13 @@ int main(void)
 {
 	SRunner *runner = srunner_create(door_suite());
 	srunner_add_suite(runner, histogram_suite());
+	srunner_add_suite(runner, journeys_suite());
+	srunner_add_suite(runner, latency_suite());
 	srunner_add_suite(runner, milter_suite());
 	srunner_add_suite(runner, outcome_suite());
 	srunner_add_suite(runner, quiet_suite());
 	srunner_add_suite(runner, seconds_suite());
+	srunner_add_suite(runner, stall_suite());
 	srunner_add_suite(runner, stats_suite());
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);

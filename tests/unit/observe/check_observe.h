@@ -8,10 +8,13 @@
 
 Suite *door_suite(void);
 Suite *histogram_suite(void);
+Suite *journeys_suite(void);
+Suite *latency_suite(void);
 Suite *milter_suite(void);
 Suite *outcome_suite(void);
 Suite *quiet_suite(void);
 Suite *seconds_suite(void);
+Suite *stall_suite(void);
 Suite *stats_suite(void);
 
 /* Log lines, taken instead of written. */
