@@ -196,7 +196,7 @@ struct event {
 	const char *host;    /* "name[address]:port"; "-" where not connected */
 	unsigned connection; /* number of the connection, 0 = none */
 	unsigned use;     /* EVENT_OUTCOME: how many transactions it had carried, this one included; CLOSED: in all */
-	const char *text; /* why: for an administrator, one line; NULL if there is nothing to say */
+	const char *text; /* why: one line for an administrator; NULL: nothing to say, or EVENT_RELAY_DOWN told it */
 	usec_t took;      /* OPENED: set-up time; else 0 */
 	/*
 	 * OUTCOME: all stages from ingest to reply; OPENED: those of the set-up. Its clock stands. NULL elsewhere.

@@ -17,6 +17,7 @@
 
 #include "admin/control.h"
 #include "admin/flush.h"
+#include "admin/scrape.h"
 #include "base/conf.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -62,6 +63,7 @@ static struct {
 	struct router *router;
 	struct listener *listener;
 	struct control *control;
+	struct scrape *scrape;
 	bool milter_lost;
 	struct event *hangup, *terminate, *interrupt;
 
@@ -108,6 +110,14 @@ static void warn(void)
 		log_warning("configuration: %s", self.conf->warning);
 }
 
+/* Every socket that the new snapshot asks for, or none. */
+static bool reload_sockets(struct conf *conf, char why[NET_ERROR_SIZE])
+{
+	bool done = scrape_prepare(self.scrape, conf, why) && listener_reload(self.listener, conf, why);
+	scrape_settle(self.scrape, done);
+	return done;
+}
+
 /* Loads the file again; on failure the running configuration stays, whole. */
 static bool reload(char text[CONF_ERROR_SIZE])
 {
@@ -117,7 +127,7 @@ static bool reload(char text[CONF_ERROR_SIZE])
 		return false;
 	}
 	struct conf *conf = conf_load(self.path, text);
-	if (conf && !listener_reload(self.listener, conf, why)) {
+	if (conf && !reload_sockets(conf, why)) {
 		snprintf(text, CONF_ERROR_SIZE, "%s", why);
 		conf_unref(&conf);
 	}
@@ -311,9 +321,11 @@ static char *directory_of(const struct endpoint *endpoint)
 	return directory;
 }
 
+/* What the verbs and the metrics look at. */
+static struct control_doors doors = {.look = look, .reload = reload};
+
 static bool open_control(gid_t group, char error[PROCESS_ERROR_SIZE])
 {
-	static struct control_doors doors = {.look = look, .reload = reload};
 	char *directory = directory_of(&self.conf->control);
 	bool there = process_directory(directory, 0755, &self.user, error);
 	free(directory);
@@ -325,6 +337,14 @@ static bool open_control(gid_t group, char error[PROCESS_ERROR_SIZE])
 	doors.listener = self.listener;
 	self.control = control_create(fd, &doors);
 	return true;
+}
+
+static bool open_metrics(char error[PROCESS_ERROR_SIZE])
+{
+	self.scrape = scrape_create(&doors);
+	bool done = scrape_prepare(self.scrape, self.conf, error);
+	scrape_settle(self.scrape, done);
+	return done;
 }
 
 static bool open_lmtp(char error[PROCESS_ERROR_SIZE])
@@ -372,7 +392,7 @@ static bool open_sockets(char error[PROCESS_ERROR_SIZE])
 {
 	gid_t group;
 	if (!process_group_find(self.conf->socket_group, &group, error) || !open_lmtp(error) ||
-	    !open_control(group, error) || !open_milter(group, error))
+	    !open_control(group, error) || !open_metrics(error) || !open_milter(group, error))
 		return false;
 	for (size_t i = 0; i < self.conf->lmtp_count; i++)
 		if (!give_away(&self.conf->lmtp[i], error))
@@ -461,6 +481,7 @@ static int finish(void)
 {
 	flush_stop();
 	control_free(self.control);
+	scrape_free(self.scrape);
 	unlink(self.began->control.path);
 	listener_free(self.listener);
 	stats_stop(); /* it still asks the router, and so do the stalls */

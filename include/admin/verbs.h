@@ -17,6 +17,7 @@ enum admin_verb {
 	ADMIN_STALLS,      /* what is held up, since when and by whom */
 	ADMIN_STATS,       /* what was counted for each relay */
 	ADMIN_LATENCY,     /* how long each stage takes at a relay */
+	ADMIN_METRICS,     /* what is counted, for Prometheus */
 	ADMIN_CONFIG,      /* the running configuration */
 	ADMIN_CHECK,       /* is the file on disk valid? */
 	ADMIN_RELOAD,      /* read it */

@@ -86,8 +86,10 @@ struct conf {
 	bool has_smtp;
 	struct endpoint smtp; /* the direct listener; loopback only; with failover = "direct" */
 	struct endpoint control;
-	char *user;         /* NULL: stay who we are */
-	char *socket_group; /* NULL: leave the group */
+	bool has_metrics;
+	struct endpoint metrics; /* over HTTP; loopback only */
+	char *user;              /* NULL: stay who we are */
+	char *socket_group;      /* NULL: leave the group */
 	mode_t socket_mode;
 	uid_t *allow_users; /* who may connect to lmtp, resolved */
 	size_t allow_user_count;

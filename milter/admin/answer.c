@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admin/metrics.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/spool.h"
@@ -259,6 +260,18 @@ static json_t *answer_sessions(const struct control_doors *doors, const char *ar
 	return answer;
 }
 
+static json_t *answer_metrics(const struct control_doors *doors, const char *argument)
+{
+	(void)argument;
+	size_t length;
+	char *metrics = metrics_text(doors, &length);
+	json_t *answer = answer_new();
+	answer_put(answer, "content_type", answer_text(METRICS_CONTENT_TYPE));
+	answer_put(answer, "metrics", answer_text(metrics));
+	free(metrics);
+	return answer;
+}
+
 static json_t *answer_config(const struct control_doors *doors, const char *argument)
 {
 	(void)argument;
@@ -368,6 +381,7 @@ static answer_fn *const answers[ADMIN_VERBS] = {
 	[ADMIN_STALLS] = answer_stalls,
 	[ADMIN_STATS] = answer_stats,
 	[ADMIN_LATENCY] = answer_latency,
+	[ADMIN_METRICS] = answer_metrics,
 	[ADMIN_CONFIG] = answer_config,
 	[ADMIN_CHECK] = answer_check,
 	[ADMIN_RELOAD] = answer_reload,

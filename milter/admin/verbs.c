@@ -17,6 +17,7 @@ const struct admin_verb_info admin_verbs[ADMIN_VERBS] = {
 	[ADMIN_STALLS] = {"stalls", "[all|shape]", false, "what is held up, since when and by whom"},
 	[ADMIN_STATS] = {"stats", "[RELAY]", false, "what was counted for each relay, or for one in full"},
 	[ADMIN_LATENCY] = {"latency", "[RELAY]", false, "how long each stage takes at a relay"},
+	[ADMIN_METRICS] = {"metrics", "", false, "everything that is counted, as Prometheus reads it"},
 	[ADMIN_CONFIG] = {"config", "", false, "the running configuration, secrets hidden"},
 	[ADMIN_CHECK] = {"check", "", false, "test the configuration file, load nothing"},
 	[ADMIN_RELOAD] = {"reload", "", true, "load the configuration file"},

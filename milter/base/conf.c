@@ -65,6 +65,7 @@ static const struct conf_key keys[] = {
 	TOP("reply-reserve", seconds, reply_reserve, 0, "240", 0, DAY, NULL),
 	TOP("hostname", text, hostname, 0, NULL, 0, 0, NULL),
 	TOP("failover", choice, failover, 0, "queue", 0, 0, failover_words),
+	TOP("metrics", endpoint, metrics, 0, NULL, 0, 0, NULL),
 	TOP("memory-limit", size, memory_limit, 0, "64M", 1 << 20, (double)((uint64_t)1 << 40), NULL),
 	TOP("spool-directory", path, spool_directory, 0, LOCALSTATEDIR "/lib/relaypool", 0, 0, NULL),
 	TOP("stall-limits", stage_limit, stall_limits, offsetof(struct conf, stall_limit_count), NULL, 0.1, DAY, NULL),
@@ -501,6 +502,25 @@ static bool check_failover(struct conf_build *build, cfg_t *file)
 	return true;
 }
 
+static bool check_metrics(struct conf_build *build, cfg_t *file)
+{
+	struct conf *conf = build->conf;
+	unsigned line = conf_syntax_line(file, "metrics");
+	conf->has_metrics = is_given(file, "metrics");
+	if (!conf->has_metrics)
+		return true;
+	if (conf->metrics.kind != ENDPOINT_INET || !is_loopback(&conf->metrics))
+		return conf_complain(build, line, "metrics: inet:PORT@HOST with a loopback address is needed");
+	for (size_t i = 0; i < conf->lmtp_count; i++) {
+		if (endpoint_equal(&conf->metrics, &conf->lmtp[i]))
+			return conf_complain(build, line, "metrics: lmtp has the same socket");
+	}
+	if (endpoint_equal(&conf->metrics, &conf->milter) ||
+	    (conf->has_smtp && endpoint_equal(&conf->metrics, &conf->smtp)))
+		return conf_complain(build, line, "metrics: milter or smtp has the same socket");
+	return true;
+}
+
 static void allow_user(struct conf *conf, uid_t uid)
 {
 	conf->allow_users = mem_realloc(conf->allow_users, (conf->allow_user_count + 1) * sizeof(uid_t));
@@ -563,7 +583,7 @@ static bool read_top(struct conf_build *build, cfg_t *file)
 			"reply-reserve (%.12g) must be less than deadline (%.12g)",
 			(double)conf->reply_reserve / (double)USEC_PER_SEC,
 			(double)conf->deadline / (double)USEC_PER_SEC);
-	return check_sockets(build, file) && check_failover(build, file);
+	return check_sockets(build, file) && check_failover(build, file) && check_metrics(build, file);
 }
 
 /* ---- snapshots ---- */

@@ -8,6 +8,8 @@ Suite *control_suite(void);
 Suite *ctl_suite(void);
 Suite *flush_suite(void);
 Suite *manual_suite(void);
+Suite *metrics_suite(void);
+Suite *scrape_suite(void);
 Suite *time_suite(void);
 Suite *top_suite(void);
 Suite *why_suite(void);

@@ -32,6 +32,13 @@ void router_each_connection(const struct router *router, connection_view_fn *fn,
 		fn(&rooms.connections[i], arg);
 }
 
+void router_each_wait(const struct router *router, wait_fn *fn, void *arg)
+{
+	(void)router;
+	for (size_t i = 0; i < rooms.wait_count; i++)
+		fn(&rooms.waits[i], arg);
+}
+
 static bool called(const char *verb, const char *relay)
 {
 	snprintf(rooms.called, sizeof(rooms.called), "%s %s", verb, relay ? relay : "all");
@@ -122,6 +129,19 @@ bool journeys_find(const char *queue_id, void (*fn)(const struct journey_view *v
 	return found;
 }
 
+/* Each bound twice the last, from 1 ms on. */
+const usec_t latency_bounds[LATENCY_BUCKETS] = {
+	1000,   2000,    4000,    8000,    16000,   32000,    64000,    128000,   256000,
+	512000, 1024000, 2048000, 4096000, 8192000, 16384000, 32768000, 65536000, 131072000,
+};
+
+void latency_each(void (*fn)(const struct latency_view *view, void *arg), void *arg)
+{
+	for (size_t i = 0; i < rooms.latency_count; i++)
+		for (size_t j = 0; j <= rooms.latency_repeat; j++)
+			fn(&rooms.latencies[i], arg);
+}
+
 void stall_each(void (*fn)(const struct stall_view *view, void *arg), void *arg)
 {
 	for (size_t i = 0; i < rooms.stall_count; i++)
@@ -136,10 +156,19 @@ usec_t stall_limit(const char *relay, enum stage stage)
 	return rooms.stall_limit;
 }
 
-void latency_each(void (*fn)(const struct latency_view *view, void *arg), void *arg)
+unsigned long stall_count(enum stage stage, enum holder holder)
 {
-	for (size_t i = 0; i < rooms.latency_count; i++)
-		fn(&rooms.latencies[i], arg);
+	return rooms.stalls_begun[stage][holder];
+}
+
+struct journey_counts journeys_counts(void)
+{
+	return rooms.journeys_counted;
+}
+
+struct milter_counts milter_counts(void)
+{
+	return rooms.milter;
 }
 
 /* ---- who is at the other end; the linker puts it in the place of the real one (--wrap) ---- */
@@ -211,9 +240,9 @@ static void no_log(enum log_level level, const char *line)
 
 void rooms_open(void)
 {
-	static const struct control_doors doors = {.owner = 4711, .look = look, .reload = reload};
 	char error[CONF_ERROR_SIZE];
 	rooms = (struct rooms){.pool_count = 1, .peer = geteuid(), .directory = "/tmp/check_admin.XXXXXX"};
+	rooms.doors = (struct control_doors){.owner = 4711, .look = look, .reload = reload};
 	rooms.pools[0] = (struct pool_view){.relay = "socketlabs",
 					    .account = "server1234@smtp.socketlabs.com",
 					    .state = "up",
@@ -233,7 +262,7 @@ void rooms_open(void)
 	ck_assert_msg(rooms.conf != NULL, "%s", error);
 	ck_assert(loop_create());
 	clock_fake_start();
-	rooms.control = control_create(listen_on(rooms.socket_path), &doors);
+	rooms.control = control_create(listen_on(rooms.socket_path), &rooms.doors);
 }
 
 void rooms_close(void)

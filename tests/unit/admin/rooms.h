@@ -12,6 +12,7 @@
 #include "ingest/listener.h"
 #include "observe/journeys.h"
 #include "observe/latency.h"
+#include "observe/milter.h"
 #include "observe/stall.h"
 #include "observe/stats.h"
 #include "relay/route.h"
@@ -33,8 +34,13 @@ struct rooms {
 	struct stall_view stalls[8];
 	size_t stall_count, stall_repeat;
 	struct latency_view latencies[4];
-	size_t latency_count;
-	usec_t stall_limit;       /* of every stage */
+	size_t latency_count, latency_repeat;
+	usec_t stall_limit;   /* of every stage */
+	struct wait waits[4]; /* at the relays */
+	size_t wait_count;
+	unsigned long stalls_begun[STAGE_COUNT][HOLDER_COUNT];
+	struct journey_counts journeys_counted;
+	struct milter_counts milter;
 	char called[64];          /* the last changing call: "pause socketlabs" */
 	const char *reload_error; /* NULL: reload works */
 	const char *reload_note;
@@ -43,6 +49,7 @@ struct rooms {
 	char directory[32]; /* a temporary one, with relaypool.conf and control.sock in it */
 	char socket_path[64], conf_path[64];
 	struct conf *conf;
+	struct control_doors doors;
 	struct control *control;
 };
 extern struct rooms rooms;

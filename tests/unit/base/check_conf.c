@@ -135,6 +135,15 @@ static const struct {
 	{"log-messages = slow\n" ONE_RELAY,
 	 "conf:1: log-messages = \"slow\": allowed are auto, all, slow,failed, none"},
 	{"slow-message = 0\n" ONE_RELAY, "conf:1: slow-message = \"0\": a number of seconds from 0.001 to 86400"},
+	{"metrics = inet:9725@192.0.2.1\n" ONE_RELAY, "conf:1: metrics: inet:PORT@HOST with a loopback"},
+	{"metrics = inet:9725@0.0.0.0\n" ONE_RELAY, "conf:1: metrics: inet:PORT@HOST with a loopback"},
+	{"metrics = unix:/a\n" ONE_RELAY, "conf:1: metrics: inet:PORT@HOST with a loopback"},
+	{"lmtp = inet:24@127.0.0.1\nmetrics = inet:24@127.0.0.1\n" ONE_RELAY,
+	 "conf:2: metrics: lmtp has the same socket"},
+	{"milter = inet:24@127.0.0.1\nmetrics = inet:24@127.0.0.1\n" ONE_RELAY,
+	 "conf:2: metrics: milter or smtp has the same socket"},
+	{"failover = direct\nsmtp = inet:24@127.0.0.1\nmetrics = inet:24@127.0.0.1\n" ONE_RELAY,
+	 "conf:3: metrics: milter or smtp has the same socket"},
 	{"failover = none\n" ONE_RELAY, "conf:1: failover = \"none\": allowed are queue, direct"},
 	{"user = no-such-user\n" ONE_RELAY, "conf:1: user = \"no-such-user\": there is no such user"},
 	{"socket-group = no-such-group\n" ONE_RELAY,
@@ -611,6 +620,20 @@ static void ck_assert_shown(const char *line)
 	ck_assert_msg(strstr(shown, line) != NULL, "%s is not in\n%s", line, shown);
 }
 
+START_TEST(metrics_are_on_loopback)
+{
+	struct conf *conf = must_load("metrics = inet:9725@127.0.0.1\n" ONE_RELAY);
+	ck_assert(conf->has_metrics);
+	ck_assert_uint_eq(conf->metrics.port, 9725);
+	conf_show(conf, show_line, NULL);
+	ck_assert_shown("\nmetrics=inet:9725@127.0.0.1\n");
+	conf_unref(&conf);
+	conf = must_load(ONE_RELAY);
+	ck_assert(!conf->has_metrics);
+	conf_unref(&conf);
+}
+END_TEST
+
 START_TEST(what_is_used_is_shown_and_secrets_are_not)
 {
 	write_file("secret", "pa55\n", 5, 0600);
@@ -791,6 +814,7 @@ static TCase *meaning_tcase(void)
 	tcase_add_test(tcase, hosts_may_have_their_own_ports);
 	tcase_add_test(tcase, values_may_be_small_fractions);
 	tcase_add_test(tcase, users_are_names_or_numbers);
+	tcase_add_test(tcase, metrics_are_on_loopback);
 	tcase_add_test(tcase, the_direct_listener_is_on_loopback);
 	tcase_add_test(tcase, a_password_is_one_line);
 	tcase_add_test(tcase, clear_text_needs_words);
