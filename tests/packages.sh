@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what a job needs on Debian 12 or newer: `packages.sh demo` or `packages.sh tests`. Does nothing where all of it is
-# there. It starts no mail server, and refuses to replace one: Debian's MTA packages exclude one another.
+# there. It starts no service, and refuses to replace one: Debian's MTA packages exclude one another.
 # shellcheck disable=SC2086  # the lists are words
 set -eu
 
@@ -8,7 +8,7 @@ build="gcc make libc6-dev autoconf automake pkg-config libmilter-dev libevent-de
 	libjansson-dev"
 demo="$build postfix sasl2-bin libsasl2-modules libsasl2-modules-db openssl python3 util-linux"
 tests="$demo check clang-format clang-tidy iproute2 lnav logcheck-database mandoc mtail
-	procps xz-utils"
+	procps prometheus xz-utils"
 policy=/usr/sbin/policy-rc.d
 
 missing()
