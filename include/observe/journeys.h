@@ -14,8 +14,8 @@ struct journey_view {
 	struct journey journey;   /* its clock stands */
 	usec_t total;             /* of what was seen */
 	int64_t at;               /* clock_wall() at the verdict, or at the end of message while it is in the queue */
-	bool settled;             /* an outcome; else it is in the MTA's queue, or here, and then its queue time stands */
-	enum status status;       /* settled only, like all below */
+	bool settled;       /* an outcome; else it is in the MTA's queue, or here, and then its queue time stands */
+	enum status status; /* settled only, like all below */
 	bool ambiguous;
 	unsigned recipients, connection, use;
 	enum cause held_by; /* CAUSE_COUNT: nothing in the pool */

@@ -14,6 +14,7 @@
 #include "observe/journeys.h"
 #include "observe/stall.h"
 
+#define CROWDED_MOST 13                 /* of 16 looks */
 #define NO_PROGRESS (15 * USEC_PER_SEC) /* at least, without an outcome while mail is under way */
 
 /* Whether a relay gets on. On `relays`; kept until the end, as in stats. */
@@ -30,8 +31,8 @@ struct progress {
 };
 static struct list relays = {&relays, &relays};
 
-static usec_t arrived = -1;       /* clock_now() when a message last came over LMTP */
-static usec_t crowded_since = -1; /* since then the MTA's processes are all at work, and nothing waits here */
+static usec_t arrived = -1;    /* clock_now() when a message last came over LMTP */
+static uint16_t crowded_looks; /* a bit for each look, the last one lowest: the MTA's processes were all at work */
 
 /* ---- one look ---- */
 
@@ -125,10 +126,13 @@ void watch_note(struct watch *watch, const struct wait *wait, usec_t limit)
 static void note_crowd(const struct watch *watch, unsigned sessions)
 {
 	bool crowded = sessions > 0 && watch->waiting == 0 && watch->under_way >= sessions;
-	if (!crowded)
-		crowded_since = -1;
-	else if (crowded_since < 0)
-		crowded_since = clock_now();
+	crowded_looks = (uint16_t)(crowded_looks << 1 | crowded);
+}
+
+/* At nearly every look lately: between two messages a session has none, and a look may meet that. */
+static bool is_crowded(void)
+{
+	return __builtin_popcount(crowded_looks) >= CROWDED_MOST;
 }
 
 void watch_queue(struct watch *watch, usec_t limit, unsigned sessions)
@@ -141,7 +145,7 @@ void watch_queue(struct watch *watch, usec_t limit, unsigned sessions)
 		return;
 	if (watch->under_way == 0 && now - arrived >= limit) {
 		add(watch, &wait, limit);
-	} else if (crowded_since >= 0 && now - crowded_since >= limit) {
+	} else if (is_crowded()) {
 		wait.cause = CAUSE_PROCESSES;
 		add(watch, &wait, limit);
 	}
@@ -256,5 +260,6 @@ void watch_forget(void)
 		free(relay->relay);
 		free(relay);
 	}
-	arrived = crowded_since = -1;
+	arrived = -1;
+	crowded_looks = 0;
 }
