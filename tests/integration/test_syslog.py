@@ -125,3 +125,22 @@ def _expect_report(relaypoold):
         return sum(int(count) for count in re.findall(r"warning: log: dropped=(\d+) lines", relaypoold.log()))
     settings.wait_until(lambda: told() >= relaypoold.dropped(), 20, "the lines that were dropped to be told")
     scene.equal(told(), relaypoold.dropped(), "lines that were dropped")
+
+
+def test_syslog_that_reads_nothing_is_told():
+    """In no line, as long as it lasts; by the control socket, and by lines of the time when they can be written again."""
+    syslog = Syslog()
+    relay = RelayPostfix().start()
+    front = fronts.pooled()
+    relaypoold = BackgroundDaemon(front, daemon.relay_section("far", relay), syslog).start()
+
+    def open_stalls():
+        return [stall for stall in relaypoold.json("stalls")["stalls"] if stall["open"]]
+    scene.equal(open_stalls(), [], "stalls")
+    syslog.hold()
+    relaypoold.fill_log()
+    stall, = settings.wait_until(open_stalls, 5, "the stall")
+    scene.equal((stall["stage"], stall["holder"], stall["cause"]), (None, "relaypool", "log"), "the stall")
+    assert stall["limit"] <= stall["age"] <= stall["limit"] + 1 * settings.PATIENCE, f"told at {stall['age']} s"
+    syslog.release()
+    settings.wait_until(lambda: not open_stalls(), 10, "the end of the stall")
