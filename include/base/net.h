@@ -44,8 +44,8 @@ bool net_clear_stale(const struct endpoint *endpoint, char error[NET_ERROR_SIZE]
 bool net_set_access(const struct endpoint *endpoint, gid_t group, mode_t mode, char error[NET_ERROR_SIZE]) MUST_CHECK;
 bool net_set_owner(const struct endpoint *endpoint, uid_t user, gid_t group, char error[NET_ERROR_SIZE]) MUST_CHECK;
 /*
- * A non-blocking listening socket, close-on-exec; stale files are cleared first. The host of an inet endpoint must be an
- * address or localhost (127.0.0.1). -1 with the reason in `error`.
+ * A non-blocking listening socket, close-on-exec; stale files are cleared first. The host of an inet endpoint must be
+ * an address or localhost (127.0.0.1). -1 with the reason in `error`.
  */
 int net_listen(const struct endpoint *endpoint, gid_t group, mode_t mode, char error[NET_ERROR_SIZE]) MUST_CHECK;
 
@@ -61,8 +61,8 @@ bool net_peer_credentials(int fd, uid_t *uid, gid_t *gid) MUST_CHECK;
 bool net_peer_tcp_user(int fd, uid_t *uid) MUST_CHECK;
 
 /*
- * What the kernel knows of who has spoken last on a TCP connection of this host, whichever process holds it. Ages are as
- * exact as the kernel's clock tick (1 to 10 ms): equal ones may have been either way round.
+ * What the kernel knows of who has spoken last on a TCP connection of this host, whichever process holds it. Ages are
+ * as exact as the kernel's clock tick (1 to 10 ms): equal ones may have been either way round.
  */
 struct net_turn {
 	unsigned unread;       /* octets that came and have not been read; 1 also once the peer has said it is done */
@@ -71,9 +71,9 @@ struct net_turn {
 	uint32_t acknowledgements;         /* … sent without any */
 };
 /*
- * Asks it (sock_diag(7)) of the connection between the two addresses with their ports, `local` on this host. A v4-mapped
- * IPv6 address counts as IPv4. Waits for nothing; takes about 5 µs. False if there is no such connection in our network
- * namespace, if no process holds it, or if the kernel does not tell: `out` is then left alone.
+ * Asks it (sock_diag(7)) of the connection between the two addresses with their ports, `local` on this host. A
+ * v4-mapped IPv6 address counts as IPv4. Waits for nothing; takes about 5 µs. False if there is no such connection in
+ * our network namespace, if no process holds it, or if the kernel does not tell: `out` is then left alone.
  */
 bool net_tcp_turn(const struct sockaddr *local, const struct sockaddr *peer, struct net_turn *out) MUST_CHECK;
 
@@ -84,8 +84,8 @@ usec_t net_round_trip(int fd);
 const char *net_address(const struct sockaddr *address, char out[NET_NAME_SIZE]);
 
 /*
- * The octets of an address, borrowed from it, and its family; an IPv4 one within IPv6 (RFC 4291 §2.5.5.2) counts as IPv4.
- * AF_UNSPEC for other families: then there are no octets.
+ * The octets of an address, borrowed from it, and its family; an IPv4 one within IPv6 (RFC 4291 §2.5.5.2) counts as
+ * IPv4. AF_UNSPEC for other families: then there are no octets.
  */
 int net_octets(const struct sockaddr *address, const unsigned char **octets);
 

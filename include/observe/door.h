@@ -12,8 +12,9 @@
 struct door_note {
 	char queue_id[64];
 	/*
-	 * Its time at the door, by who had the word, from the connection or, of later messages in a session, from MAIL or
-	 * DATA as below. What was shorter than a look, 250 ms, may be counted as the client's. -1: not to be told apart.
+	 * Its time at the door, by who had the word, from the connection or, of later messages in a session, from MAIL
+	 * or DATA as below. What was shorter than a look, 250 ms, may be counted as the client's. -1: not to be told
+	 * apart.
 	 */
 	usec_t client, mta;
 	usec_t unknown; /* … that could not be told apart; 0 where all of it could */
@@ -23,8 +24,8 @@ struct door_note {
 
 /*
  * Every message that is under way at the door: stage client or mta, cause client, server or door. It is from MAIL on in
- * ten sessions a second, from DATA on in others, and wherever the MTA has the word: it may be at work on one that it has
- * not told of yet. Asks the kernel of at most 64 sessions. Loop thread.
+ * ten sessions a second, from DATA on in others, and wherever the MTA has the word: it may be at work on one that it
+ * has not told of yet. Asks the kernel of at most 64 sessions. Loop thread.
  */
 void door_each_wait(wait_fn *fn, void *arg);
 /* The notes since the last call, oldest first, each once. Returns how many were lost because nobody asked in time. */

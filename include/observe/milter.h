@@ -22,8 +22,9 @@ struct milter_settings {
 	void *arg;
 	/*
 	 * On the loop thread, at most once a second, while some relay has no connection: by SMTP a message arrives at
-	 * the MTA that will come to the LMTP socket. Only of SMTP sessions that began meanwhile, and a few others: to be
-	 * told of each recipient costs more than all else that the milter does. `sender` NULL: no route asks for it. Both without angle brackets.
+	 * the MTA that will come to the LMTP socket. Only of SMTP sessions that began meanwhile, and a few others: to
+	 * be told of each recipient costs more than all else that the milter does. `sender` NULL: no route asks for it.
+	 * Both without angle brackets.
 	 */
 	void (*outbound)(const char *sender, const char *recipient);
 };

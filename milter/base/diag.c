@@ -1,7 +1,7 @@
 /*
  * What the kernel tells of other processes' TCP sockets (sock_diag(7)): who holds one, and who has spoken last on it.
- * Called by ingest, about the other end of its connections, and by observe, about the MTA's. It asks for one socket at a
- * time, never for a list, and never waits.
+ * Called by ingest, about the other end of its connections, and by observe, about the MTA's. It asks for one socket at
+ * a time, never for a list, and never waits.
  */
 #include <config.h>
 
@@ -16,7 +16,7 @@
 
 #include "base/net.h"
 
-/* States of a connection, as the kernel numbers them; its own headers do not say so (netinet/tcp.h, not with linux/tcp.h). */
+/* States of a connection, as the kernel numbers them; netinet/tcp.h names them and cannot stand beside linux/tcp.h. */
 #define ESTABLISHED 1
 #define CLOSE_WAIT 8 /* the peer has said that it is done */
 
@@ -62,7 +62,7 @@ static bool make_question(const struct sockaddr *source, const struct sockaddr *
 	return true;
 }
 
-/* The kernel answers an exact question within send(); so nothing is waited for. The answer lies in `reply`; NULL: none. */
+/* The kernel answers an exact question within send(): nothing is waited for. The answer lies in `reply`; NULL: none. */
 static const struct inet_diag_msg *ask(const struct diag_question *question, union diag_reply *reply)
 {
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};

@@ -1,7 +1,7 @@
 /*
  * The sessions at the MTA's door, and the notes of the messages that have come through it. The milter tells it of
- * callbacks on libmilter's threads; the loop thread asks it what waits. The kernel is asked outside of the one mutex, which
- * is held for a few fields at a time; nobody is ever waited for.
+ * callbacks on libmilter's threads; the loop thread asks it what waits. The kernel is asked outside of the one mutex,
+ * which is held for a few fields at a time; nobody is ever waited for.
  */
 #include <config.h>
 
@@ -46,6 +46,7 @@ struct door {
 	unsigned steps;        /* callbacks; so that a look can tell that one came meanwhile */
 	usec_t stepped;        /* the last one's time */
 	struct turn_step step; /* as it was then, or at a later look that leaves no doubt; only if known */
+	uint32_t came;         /* segments with data, up to the last callback; only if known */
 	struct turn_step last; /* as at `looked` */
 	usec_t looked;         /* the last time that anybody looked, at a callback or since */
 	bool unread;           /* octets were, then */
@@ -163,12 +164,12 @@ static bool ask(const struct sockaddr_storage *local, const struct sockaddr_stor
 /* ---- callbacks ---- */
 
 /*
- * With the mutex held: between two messages only what the MTA was at work on counts, for the next one. `told` NULL, or the
- * client has the word: nothing does.
+ * With the mutex held: between two messages only what the MTA was at work on counts, for the next one, and not what it
+ * still did for the last. `told` NULL: nothing does.
  */
 static void count_idle(struct door *door, usec_t now, const struct net_turn *told)
 {
-	if (told != NULL) {
+	if (told != NULL && told->data_received != door->came) {
 		struct turn_times times = {0};
 		turn_count_step(&times, door->counted, now, told, &door->last);
 		door->times.mta += times.mta;
@@ -178,7 +179,8 @@ static void count_idle(struct door *door, usec_t now, const struct net_turn *tol
 
 /*
  * Begins a callback, with `turn` as it is then: the mutex is held afterwards, the time up to now is counted, and the
- * kernel's word is kept to compare with. A session that the kernel does not know, as one whose client's address the MTA was told by a proxy, is not asked for again.
+ * kernel's word is kept to compare with. A session that the kernel does not know, as one whose client's address the MTA
+ * was told by a proxy, is not asked for again.
  */
 static void begin_step(struct door *door, enum turn turn)
 {
@@ -192,8 +194,10 @@ static void begin_step(struct door *door, enum turn turn)
 		count_idle(door, now, asked ? &told : NULL);
 	door->known = asked;
 	door->blind = door->blind || !asked;
-	if (asked)
+	if (asked) {
 		door->step = door->last = (struct turn_step){.told = told, .turn = turn};
+		door->came = told.data_received;
+	}
 	door->steps++;
 	door->stepped = door->looked = door->counted = door->since = now;
 	door->unread = false;
@@ -294,6 +298,8 @@ void door_abort(struct door *door)
 	pthread_mutex_lock(&room.mutex);
 	if (door->under_way)
 		forget_message(door);
+	door->stage = STAGE_CLIENT;
+	door->cause = CAUSE_DOOR;
 	pthread_mutex_unlock(&room.mutex);
 }
 

@@ -22,8 +22,9 @@ struct door_macros {
 /* `client` NULL: it came by no network, or the MTA does not say. */
 void door_connected(struct door *door, const struct sockaddr *client, const struct door_macros *macros);
 /*
- * `awaited`: the MTA waits for the milter's reply. Otherwise Postfix keeps MAIL to itself until DATA; so this comes late,
- * and the time since the last message may have been anybody's. It need not come: then the message begins with DATA.
+ * `awaited`: the MTA waits for the milter's reply. Otherwise Postfix keeps MAIL to itself until DATA; so this comes
+ * late, and the time since the last message may have been anybody's. It need not come: then the message begins with
+ * DATA.
  */
 void door_mail(struct door *door, bool awaited);
 /* A recipient was accepted that goes to relaypoold. */

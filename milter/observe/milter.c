@@ -299,10 +299,10 @@ static bool wants_senders(const struct conf *conf)
 
 /*
  * What the MTA keeps to itself. Asked for are the steps that some route's conditions need, and the connection and DATA,
- * where the door divides the time. MAIL and RCPT tell it more: they cost more, so only a sample of sessions is asked for
- * them, and for RCPT those that begin while some relay is quiet. MAIL is also where the conditions of the last message are
- * forgotten. Headers come with their end: libmilter does not let a message without any go from DATA to its end otherwise,
- * and forgets to answer.
+ * where the door divides the time. MAIL and RCPT tell it more: they cost more, so only a sample of sessions is asked
+ * for them, and for RCPT those that begin while some relay is quiet. MAIL is also where the conditions of the last
+ * message are forgotten. Headers come with their end: libmilter does not let a message without any go from DATA to its
+ * end otherwise, and forgets to answer.
  */
 static unsigned long steps_not_needed(const struct conf *conf, bool sampled)
 {
@@ -320,9 +320,9 @@ static unsigned long steps_not_needed(const struct conf *conf, bool sampled)
 }
 
 /*
- * Where the MTA need not wait for us. But what has no reply Postfix keeps back until something has one, or DATA comes. So
- * the connection has one, or its client could not be looked at before; and in a sample of sessions MAIL, so that a client
- * is seen that begins a message and falls silent.
+ * Where the MTA need not wait for us. But what has no reply Postfix keeps back until something has one, or DATA comes.
+ * So the connection has one, or its client could not be looked at before; and in a sample of sessions MAIL, so that a
+ * client is seen that begins a message and falls silent.
  */
 static unsigned long replies_not_needed(bool sampled)
 {

@@ -14,11 +14,11 @@
 #define SHORT (50 * USEC_PER_MSEC)
 
 /*
- * Both spoke within one tick of the kernel's clock, as happens all the time with a client in the same room. The segments
- * since `step` tell who was second: an answer takes the acknowledgement of the question with it, but what has no answer
- * is acknowledged by itself. An acknowledgement by itself may also have been of something earlier; then the number of
- * questions and answers decides, if it is known who began. With one answer it began with the MTA; so it did at the very
- * beginning, where only TLS, which speaks unasked, makes answers more.
+ * Both spoke within one tick of the kernel's clock, as happens all the time with a client in the same room. The
+ * segments since `step` tell who was second: an answer takes the acknowledgement of the question with it, but what has
+ * no answer is acknowledged by itself. An acknowledgement by itself may also have been of something earlier; then the
+ * number of questions and answers decides, if it is known who began. With one answer it began with the MTA; so it did
+ * at the very beginning, where only TLS, which speaks unasked, makes answers more.
  */
 static enum turn judge_tie(const struct net_turn *now, const struct turn_step *step)
 {
@@ -96,7 +96,7 @@ void turn_count_step(struct turn_times *times, usec_t from, usec_t to, const str
 	}
 }
 
-/* The MTA's part of an interval at whose end it has the word. What came before it spoke was its own too, most likely. */
+/* The MTA's part of an interval at whose end it has the word; what came before it spoke was most likely its own. */
 static usec_t part_of_mta(usec_t interval, const struct net_turn *now, bool was_unread)
 {
 	if (now->unread > 0 && was_unread)

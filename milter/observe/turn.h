@@ -25,15 +25,15 @@ struct turn_times {
 };
 /*
  * Counts the time from `from` to `to`, a milter callback: it belongs to the client up to its last octets, then to the
- * MTA; but if the MTA had the word at `from` (`before`, NULL: not known), to the MTA up to its one answer. Up to 50 ms all
- * of it is the client's. `now` NULL: it is unknown.
+ * MTA; but if the MTA had the word at `from` (`before`, NULL: not known), to the MTA up to its one answer. Up to 50 ms
+ * all of it is the client's. `now` NULL: it is unknown.
  */
 void turn_count_step(struct turn_times *times, usec_t from, usec_t to, const struct net_turn *now,
 		     const struct turn_step *before);
 /*
  * Counts the time from `from` to `to`, when the kernel was asked between two callbacks and `turn` was judged.
- * `was_unread`: at `from` there were unread octets too. Returns up to when it is counted: what can be told better later is
- * left.
+ * `was_unread`: at `from` there were unread octets too. Returns up to when it is counted: what can be told better later
+ * is left.
  */
 usec_t turn_count_look(struct turn_times *times, usec_t from, usec_t to, const struct net_turn *now, enum turn turn,
 		       bool in_body, bool was_unread) MUST_CHECK;

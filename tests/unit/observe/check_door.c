@@ -348,7 +348,7 @@ START_TEST(a_later_message_begins_with_its_mail)
 }
 END_TEST
 
-/* Postfix tells of MAIL only at DATA, if it is asked for: what the MTA worked on meanwhile counts, the idle time before does not. */
+/* Postfix tells of MAIL only at DATA, if at all: what the MTA did meanwhile counts, the idle time before does not. */
 START_TEST(a_message_told_of_late_has_the_time_that_the_mta_took)
 {
 	struct door *door = connected();
@@ -361,6 +361,7 @@ START_TEST(a_message_told_of_late_has_the_time_that_the_mta_took)
 	ck_assert_uint_eq(waits.count, 0);
 	pass(3000);
 	tell(0, 8000, 3000);
+	told.data_received++;
 	expect_wait(STAGE_MTA, CAUSE_SERVER, 3000);
 	ck_assert_str_eq(waits.queue_id, "");
 	tell(0, 0, 0);
@@ -370,6 +371,26 @@ START_TEST(a_message_told_of_late_has_the_time_that_the_mta_took)
 	expect_wait(STAGE_CLIENT, CAUSE_DOOR, 0);
 	door_end(door, "2nd");
 	expect_note("2nd", 0, 3000, 0);
+	door_leave(door);
+}
+END_TEST
+
+/* Its disk, after the milters are done with the message. */
+START_TEST(what_the_mta_does_after_the_end_is_not_the_next_messages)
+{
+	struct door *door = connected();
+	door_data(door, "1st");
+	door_end(door, "1st");
+	take_notes();
+	pass(3000);
+	tell(0, 8000, 3000);
+	expect_wait(STAGE_MTA, CAUSE_SERVER, 3000);
+	tell(0, 0, 0);
+	told.data_received++;
+	told.data_sent++;
+	door_data(door, "2nd");
+	door_end(door, "2nd");
+	expect_note("2nd", 0, 0, 0);
 	door_leave(door);
 }
 END_TEST
@@ -755,6 +776,7 @@ Suite *door_suite(void)
 	tcase_add_test(tcase, a_message_is_told_of_from_mail_to_its_end);
 	tcase_add_test(tcase, a_later_message_begins_with_its_mail);
 	tcase_add_loop_test(tcase, a_message_told_of_late_has_the_time_that_the_mta_took, 0, 2);
+	tcase_add_test(tcase, what_the_mta_does_after_the_end_is_not_the_next_messages);
 	tcase_add_test(tcase, a_slow_answer_is_the_mtas);
 	tcase_add_test(tcase, an_mta_that_does_not_read_has_the_word_since_it_was_first_seen);
 	tcase_add_test(tcase, a_body_that_dribbles_is_the_clients_since_it_began);

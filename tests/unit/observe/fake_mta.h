@@ -26,7 +26,7 @@ struct mta {
 	unsigned recipients; /* of the present message */
 	bool in_mail;        /* … MAIL was sent */
 	bool in_data;        /* … DATA was sent */
-	/* For mta_connect(): the client's port, 0: 40000; and the macros of our own end of its connection, NULL: none. */
+	/* For mta_connect(): the client's port, 0: 40000; the macros of our end of its connection, NULL: none. */
 	uint16_t client_port;
 	const char *daemon_addr, *daemon_port;
 };
