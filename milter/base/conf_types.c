@@ -254,24 +254,34 @@ static void show_seconds(FILE *out, const struct conf_key *key, const void *fiel
 
 const struct conf_type conf_type_seconds = {sizeof(usec_t), read_seconds, show_seconds, NULL};
 
-/* STAGE=SECONDS */
+static bool read_stage(const char *text, size_t length, enum stage *stage)
+{
+	for (*stage = 0; *stage < STAGE_COUNT; (*stage)++)
+		if (strlen(stage_names[*stage]) == length && strncasecmp(stage_names[*stage], text, length) == 0)
+			return true;
+	return false;
+}
+
+/* STAGE=SECONDS; in a section of a relay the stage is one of the relay's. */
 static bool read_stage_limit(struct conf_build *build, const struct conf_key *key, const struct conf_value *value,
 			     void *field)
 {
-	static const char *const allowed =
-		"\"STAGE=SECONDS\" is needed, as in \"reply=10\"; relaypool-log(7) lists the stages";
+	char allowed[160];
 	struct stage_limit *limit = field;
 	const char *sign = strchr(value->text, '=');
 	double number = 0;
-	if (sign == NULL || !number_of(key, sign + 1, false, &number))
+	if (sign == NULL || !read_stage(value->text, (size_t)(sign - value->text), &limit->stage) ||
+	    !number_of(key, sign + 1, false, &number)) {
+		snprintf(allowed, sizeof(allowed),
+			 "STAGE=SECONDS, as in \"reply=10\", is needed, with a number of seconds from %.12g to %.12g; "
+			 "relaypool-log(7) lists the stages",
+			 key->min, key->max);
 		return refuse(build, key, value, allowed);
-	size_t length = (size_t)(sign - value->text);
-	for (limit->stage = 0; limit->stage < STAGE_COUNT; limit->stage++)
-		if (strlen(stage_names[limit->stage]) == length &&
-		    strncasecmp(stage_names[limit->stage], value->text, length) == 0)
-			break;
+	}
+	if (key->section != NULL && limit->stage < STAGE_POOL)
+		return refuse(build, key, value, "this stage is no relay's, its limit stands at the top");
 	limit->limit = (usec_t)(number * (double)USEC_PER_SEC + 0.5);
-	return limit->stage < STAGE_COUNT || refuse(build, key, value, allowed);
+	return true;
 }
 
 static void show_stage_limit(FILE *out, const struct conf_key *key, const void *field)

@@ -304,11 +304,12 @@ bool journeys_queued(unsigned *count, usec_t *since, const char **queue_id)
 	const struct entry *oldest = NULL;
 	*count = 0;
 	/* What newer ones have overtaken is on hold, or its destination is deferred: nobody is about to bring it. */
-	for (const struct list *node = queued.prev; node != &queued; node = node->prev) {
+	for (const struct list *node = queued.next; node != &queued; node = node->next) {
 		const struct entry *entry = LIST_ENTRY_OF(node, const struct entry, node);
 		if (entry->note.ended <= brought)
-			break;
-		oldest = entry;
+			continue;
+		if (oldest == NULL || entry->note.ended < oldest->note.ended)
+			oldest = entry;
 		++*count;
 	}
 	if (oldest == NULL)

@@ -16,6 +16,7 @@
 
 #define CROWDED_MOST 13                 /* of 16 looks */
 #define NO_PROGRESS (15 * USEC_PER_SEC) /* at least, without an outcome while mail is under way */
+#define JUST_NOW USEC_PER_MSEC          /* a body that is waited for no longer gets on, however large it is */
 
 /* Whether a relay gets on. On `relays`; kept until the end, as in stats. */
 struct progress {
@@ -24,7 +25,7 @@ struct progress {
 	unsigned under_way; /* at this look */
 	unsigned waiting;   /* … of those in the pool */
 	usec_t busy_since;  /* clock_now() since which something is under way all the time; -1: nothing is */
-	usec_t outcome;     /* … at its last outcome */
+	usec_t outcome;     /* … at its last outcome, or when a body got on */
 	enum stage stage;   /* of what lasts longest at this look */
 	usec_t longest;
 	bool soon; /* something at the relay itself is nearly over its limit */
@@ -100,6 +101,8 @@ static void note_progress(const struct wait *wait, usec_t limit)
 	progress->under_way += wait->messages;
 	if (wait->stage == STAGE_POOL)
 		progress->waiting += wait->messages;
+	if (wait->stage == STAGE_BODY && age < JUST_NOW)
+		progress->outcome = clock_now();
 	progress->soon |= at_relay(wait->stage) && age >= limit - limit / 4;
 	if (age > progress->longest) {
 		progress->longest = age;

@@ -190,7 +190,8 @@ enum cause wait_cause(const struct pool *pool)
 		return CAUSE_COUNT;
 	if (pool->hold)
 		return CAUSE_HELD;
-	if (pool->pause > 0 && (pool->paused_until > clock_now() || !list_empty(&pool->busy)))
+	/* A pause lasts to its end, even if something that had begun before is taken. */
+	if (pool->paused_until > clock_now() || (pool->pause > 0 && !list_empty(&pool->busy)))
 		return CAUSE_THROTTLE;
 	if (timer_armed(&pool->retry))
 		return CAUSE_BACKOFF;

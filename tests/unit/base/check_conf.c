@@ -167,6 +167,17 @@ static const struct {
 	{"memory-limit = 64MB\n" ONE_RELAY, "conf:1: memory-limit = \"64MB\""},
 	{"spool-directory = spool\n" ONE_RELAY, "conf:1: spool-directory = \"spool\": an absolute path is needed"},
 
+	{"stall-limits = { \"reply=10\",\n \"answer=3\" }\n" ONE_RELAY,
+	 "conf:2: stall-limits = \"answer=3\": STAGE=SECONDS, as in \"reply=10\", is needed"},
+	{"stall-limits = reply\n" ONE_RELAY, "conf:1: stall-limits = \"reply\""},
+	{"stall-limits = \"reply=\"\n" ONE_RELAY, "conf:1: stall-limits = \"reply=\""},
+	{"stall-limits = \"=5\"\n" ONE_RELAY, "conf:1: stall-limits = \"=5\""},
+	{"stall-limits = \"reply=5s\"\n" ONE_RELAY, "conf:1: stall-limits = \"reply=5s\""},
+	{"stall-limits = \"reply=0\"\n" ONE_RELAY, "with a number of seconds from 0.1 to 86400"},
+	{"stall-limits = \"-=5\"\n" ONE_RELAY, "conf:1: stall-limits = \"-=5\""},
+	{"relay a {\n host = b\n stall-limits = \"queue=60\"\n}\n",
+	 "conf:3: stall-limits = \"queue=60\": this stage is no relay's, its limit stands at the top"},
+
 	/* relays */
 	{"relay a {\n}\n", "conf:1: relay \"a\" has no host"},
 	{"\nrelay a {\n tls = none\n}\n", "conf:2: relay \"a\" has no host"},
@@ -639,7 +650,8 @@ START_TEST(what_is_used_is_shown_and_secrets_are_not)
 	write_file("secret", "pa55\n", 5, 0600);
 	char *text = mem_printf(
 		"memory-limit = 1048577\nallow-users = { 1, 2 }\nrelay \"a.b\" { host = { x, '[::1]:26' }\n"
-		"username = u password-file = %s/secret\ntoken-command = 's3cret' body-timeout = 1.5 rate = 2.5 }\n"
+		"username = u password-file = %s/secret\ntoken-command = 's3cret' body-timeout = 1.5 rate = 2.5\n"
+		"stall-limits = { 'reply=2.5', 'POOL=0.1' } }\nstall-limits = 'queue=60'\n"
 		"route r { relays = a.b clients = { 192.0.2.0/24, 2001:db8::/32 } }",
 		directory);
 	struct conf *conf = must_load(text);
@@ -656,6 +668,8 @@ START_TEST(what_is_used_is_shown_and_secrets_are_not)
 	ck_assert_shown("\nrelay.a.b.token-file=\n");
 	ck_assert_shown("\nrelay.a.b.body-timeout=1.5\n");
 	ck_assert_shown("\nrelay.a.b.rate=2.5\n");
+	ck_assert_shown("\nrelay.a.b.stall-limits=reply=2.5, pool=0.1\n");
+	ck_assert_shown("\nstall-limits=queue=60\n");
 	ck_assert_shown("\nroute.r.relays=a.b\n");
 	ck_assert_shown("\nroute.r.clients=192.0.2.0/24, 2001:db8::/32\n");
 	ck_assert_shown("\nroute.r.senders=\n");

@@ -365,6 +365,24 @@ START_TEST(one_that_newer_ones_have_overtaken_is_not_waited_for)
 }
 END_TEST
 
+START_TEST(notes_that_come_in_another_order)
+{
+	unsigned count;
+	usec_t since, now = clock_now();
+	const char *queue_id;
+	fake_door_note_at("Q2", now + 20);
+	fake_door_note_at("Q1", now + 10);
+	clock_fake_advance(SECOND);
+	fake_door_note_at("Q4", now + 40);
+	fake_door_note_at("Q0", now + 5);
+	come_and_go("Q1", SECOND);
+	ck_assert(journeys_queued(&count, &since, &queue_id));
+	ck_assert_uint_eq(count, 2);
+	ck_assert_int_eq(since, now + 20);
+	ck_assert_str_eq(queue_id, "Q2");
+}
+END_TEST
+
 START_TEST(a_message_that_stays_here_expires)
 {
 	fake_door_note("LOCAL", 1, 1, false);
@@ -518,6 +536,7 @@ Suite *journeys_suite(void)
 	tcase_add_test(tcase, the_longest_id_is_not_cut);
 	tcase_add_test(tcase, what_is_known_to_come_is_counted);
 	tcase_add_test(tcase, one_that_newer_ones_have_overtaken_is_not_waited_for);
+	tcase_add_test(tcase, notes_that_come_in_another_order);
 	tcase_add_test(tcase, a_message_that_stays_here_expires);
 	tcase_add_test(tcase, one_that_was_long_in_the_queue_is_not_lost_on_its_way);
 	tcase_add_test(tcase, a_day_in_the_queue_is_the_end);

@@ -26,11 +26,15 @@ static struct wait waits[WAITS_MAX];
 static char relays[WAITS_MAX][16];
 static size_t wait_count;
 static unsigned session_count;
+static bool bodies_get_on; /* then they are waited for since this moment, as the relay room has it */
 
 static void tell_waits(wait_fn *fn, void *arg)
 {
-	for (size_t i = 0; i < wait_count; i++)
+	for (size_t i = 0; i < wait_count; i++) {
+		if (bodies_get_on && waits[i].stage == STAGE_BODY)
+			waits[i].since = clock_now();
 		fn(&waits[i], arg);
+	}
 }
 
 static unsigned count_sessions(void)
@@ -85,6 +89,7 @@ static void setup(void)
 	journeys_start();
 	stall_start(tell_waits, count_sessions);
 	wait_count = session_count = 0;
+	bodies_get_on = false;
 }
 
 static void teardown(void)
@@ -509,6 +514,18 @@ START_TEST(nothing_comes_to_its_end_and_mail_waits)
 }
 END_TEST
 
+START_TEST(a_large_body_that_gets_on_is_progress)
+{
+	bodies_get_on = true;
+	begin("ses", STAGE_BODY, CAUSE_PATH, 1);
+	nothing_is_told_for(300 * SECOND);
+	bodies_get_on = false;
+	clock_fake_advance(6 * SECOND);
+	ck_assert_uint_eq(lines_count(), 1);
+	ck_assert_ptr_nonnull(strstr(lines_get(0), "stage=body, holder=network, age=5."));
+}
+END_TEST
+
 START_TEST(a_quiet_relay_makes_progress)
 {
 	nothing_is_told_for(3600 * SECOND);
@@ -704,6 +721,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, what_waits_at_the_door);
 	tcase_add_test(tcase, nothing_comes_to_its_end);
 	tcase_add_test(tcase, nothing_comes_to_its_end_and_mail_waits);
+	tcase_add_test(tcase, a_large_body_that_gets_on_is_progress);
 	tcase_add_test(tcase, a_quiet_relay_makes_progress);
 	tcase_add_test(tcase, hundreds_of_relays);
 	tcase_add_test(tcase, a_loop_that_was_blocked_is_told);
