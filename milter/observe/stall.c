@@ -146,13 +146,34 @@ static void end(struct stall *stall)
 		stall_free(LIST_ENTRY_OF(past.prev, struct stall, node));
 }
 
+/* There is room on no connection: of this the cause may change from one look to the next. */
+static bool is_room(enum cause cause)
+{
+	return cause == CAUSE_CAP || cause == CAUSE_TURN || cause == CAUSE_SLOT || cause == CAUSE_SETUP;
+}
+
+/*
+ * Where there is no progress, the stage that lasts longest is now this, now that. In the pool a set-up only follows what
+ * was waited for before.
+ */
+static bool is_of(const struct stall *stall, const struct overdue *overdue)
+{
+	if (strcmp(stall->relay, overdue->relay) != 0)
+		return false;
+	if (overdue->cause == CAUSE_PROGRESS)
+		return stall->cause == CAUSE_PROGRESS;
+	if (stall->stage != overdue->stage)
+		return false;
+	if (overdue->stage == STAGE_POOL && is_room(overdue->cause))
+		return is_room(stall->cause) || overdue->cause == CAUSE_SETUP;
+	return stall->cause == overdue->cause;
+}
+
 static struct stall *find(const struct overdue *overdue)
 {
 	LIST_EACH (node, next, &open_stalls) {
 		struct stall *stall = LIST_ENTRY_OF(node, struct stall, node);
-		/* Where there is no progress, the stage that lasts longest is now this, now that. */
-		if ((stall->stage == overdue->stage || overdue->cause == CAUSE_PROGRESS) &&
-		    stall->cause == overdue->cause && strcmp(stall->relay, overdue->relay) == 0)
+		if (is_of(stall, overdue))
 			return stall;
 	}
 	return NULL;
@@ -163,6 +184,8 @@ static void meet(const struct overdue *overdue)
 	struct stall *stall = find(overdue);
 	if (stall == NULL)
 		stall = begin(overdue);
+	if (is_room(stall->cause) && overdue->cause != CAUSE_SETUP)
+		stall->cause = overdue->cause;
 	stall->seen = clock_now();
 	stall->waiting = overdue->messages;
 	if (stall->most < stall->waiting)

@@ -388,6 +388,42 @@ START_TEST(what_the_pool_waits_for_besides_its_relay)
 }
 END_TEST
 
+/* Each connection carries one message: what the first in the pool waits for changes all the time. */
+START_TEST(a_full_pool_is_one_stall_whatever_makes_it_full)
+{
+	static const enum cause causes[] = {CAUSE_SETUP, CAUSE_CAP, CAUSE_SETUP, CAUSE_SLOT, CAUSE_TURN, CAUSE_CAP};
+	struct wait *wait = begin("ses", STAGE_POOL, CAUSE_CAP, 3);
+	for (unsigned i = 0; i < 60; i++) {
+		wait->cause = causes[i % 6];
+		clock_fake_advance(SECOND);
+	}
+	ck_assert_uint_eq(lines_count(), 1);
+	ck_assert_int_eq(view(0)->cause, CAUSE_CAP);
+	wait->cause = CAUSE_RATE;
+	clock_fake_advance(SECOND);
+	ck_assert_uint_eq(lines_count(), 2);
+	ck_assert_ptr_nonnull(strstr(lines_get(1), "cause=rate"));
+	clock_fake_advance(10 * SECOND);
+	ck_assert_uint_eq(lines_with("event=end"), 1);
+	ck_assert_uint_eq(open_stalls(), 1);
+}
+END_TEST
+
+START_TEST(an_attempt_between_two_back_offs_is_no_other_stall)
+{
+	struct wait *wait = begin("ses", STAGE_POOL, CAUSE_BACKOFF, 3);
+	for (unsigned i = 0; i < 20; i++) {
+		clock_fake_advance(6 * SECOND);
+		wait->cause = CAUSE_SETUP;
+		clock_fake_advance(SECOND);
+		wait->cause = CAUSE_BACKOFF;
+	}
+	ck_assert_uint_eq(lines_count(), 1);
+	ck_assert_int_eq(view(0)->cause, CAUSE_BACKOFF);
+	ck_assert_uint_eq(stall_count(STAGE_POOL, HOLDER_RELAY), 1);
+}
+END_TEST
+
 /* ---- the MTA's queue ---- */
 
 START_TEST(a_queue_manager_that_brings_nothing)
@@ -713,6 +749,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, a_full_pool_whose_relay_answers_in_time);
 	tcase_add_test(tcase, a_full_pool_is_told_soon);
 	tcase_add_loop_test(tcase, what_the_pool_waits_for_besides_its_relay, 0, (int)(sizeof told / sizeof told[0]));
+	tcase_add_test(tcase, a_full_pool_is_one_stall_whatever_makes_it_full);
+	tcase_add_test(tcase, an_attempt_between_two_back_offs_is_no_other_stall);
 	tcase_add_test(tcase, a_queue_manager_that_brings_nothing);
 	tcase_add_test(tcase, a_queue_manager_that_brings_something);
 	tcase_add_test(tcase, too_few_processes);
