@@ -437,13 +437,15 @@ static void note_held(struct pool *pool)
 		pool->held_by = cause;
 }
 
+/* Why mail waits is left to the next dispatch: to count connections for each message would cost too much. */
 static void on_room(struct connection *c)
 {
 	struct pool *pool = connection_pool(c);
 	if (list_empty(&pool->waiting))
 		return;
 	give_waiting(pool);
-	note_held(pool);
+	if (list_empty(&pool->waiting))
+		pool->held_by = CAUSE_COUNT;
 }
 
 /* Of those who wait and those who are about to lose their connection, how many have none in sight. */
