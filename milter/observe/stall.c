@@ -10,13 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/conf.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/publish.h"
 #include "observe/door.h"
 #include "observe/journeys.h"
-#include "observe/latency.h"
 #include "stall_watch.h"
 
 #define TICK (250 * USEC_PER_MSEC)
@@ -44,53 +42,10 @@ static struct list open_stalls = {&open_stalls, &open_stalls};
 static struct list past = {&past, &past}; /* newest first */
 static unsigned last_id;
 static unsigned long begun[STAGE_COUNT + 1][HOLDER_COUNT];
-static struct conf *configuration;
 static stall_waits_fn *ask_rooms;
 static stall_sessions_fn *ask_sessions;
 static struct timer tick;
 static usec_t tick_due;
-
-/* ---- limits ---- */
-
-/*
- * Until a stage's history is known its limit is `unknown`; then it is LATENCY_UNUSUAL times what is usual, never below
- * the floor. At the MTA much is usual that would be long at a relay: clients over slow lines, greylisting, backlogs.
- */
-static const struct {
-	usec_t floor, unknown;
-	unsigned least; /* times from which what is usual is known */
-} learned[STAGE_COUNT + 1] = {
-	[STAGE_CLIENT] = {20 * USEC_PER_SEC, 60 * USEC_PER_SEC, 20},
-	[STAGE_MTA] = {5 * USEC_PER_SEC, 10 * USEC_PER_SEC, 20},
-	[STAGE_QUEUE] = {20 * USEC_PER_SEC, 30 * USEC_PER_SEC, 20},
-	[STAGE_INGEST] = {5 * USEC_PER_SEC, 10 * USEC_PER_SEC, 20},
-	[STAGE_POOL] = {5 * USEC_PER_SEC, 5 * USEC_PER_SEC, 20},
-	[STAGE_DNS] = {USEC_PER_SEC, 3 * USEC_PER_SEC, 5},
-	[STAGE_CONNECT] = {USEC_PER_SEC, 3 * USEC_PER_SEC, 5},
-	[STAGE_BANNER] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 5},
-	[STAGE_EHLO] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 5},
-	[STAGE_TLS] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 5},
-	[STAGE_AUTH] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 5},
-	[STAGE_MAIL] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 20},
-	[STAGE_RCPT] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 20},
-	[STAGE_DATA] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 20},
-	[STAGE_BODY] = {2 * USEC_PER_SEC, 5 * USEC_PER_SEC, 20},
-	[STAGE_REPLY] = {USEC_PER_SEC, 5 * USEC_PER_SEC, 20},
-	[STAGE_COUNT] = {USEC_PER_SEC, USEC_PER_SEC, 1},
-};
-
-usec_t stall_limit(const char *relay, enum stage stage)
-{
-	if (stage == STAGE_COUNT)
-		return learned[stage].unknown;
-	usec_t configured = configuration != NULL ? conf_stall_limit(configuration, relay, stage) : 0;
-	if (configured > 0)
-		return configured;
-	usec_t usual = latency_p99(relay, stage, learned[stage].least);
-	if (usual < 0)
-		return learned[stage].unknown;
-	return LATENCY_UNUSUAL * usual > learned[stage].floor ? LATENCY_UNUSUAL * usual : learned[stage].floor;
-}
 
 /* ---- a stall's life ---- */
 
@@ -208,7 +163,7 @@ static void end_what_is_over(void)
 
 /* ---- the tick ---- */
 
-bool stall_open_at(const char *relay)
+static bool open_at(const char *relay)
 {
 	LIST_EACH (node, next, &open_stalls) {
 		const struct stall *stall = LIST_ENTRY_OF(node, struct stall, node);
@@ -249,7 +204,7 @@ static void on_tick(void *unused)
 	(void)unused;
 	bool late = clock_now() - tick_due >= LATE;
 	struct watch watch;
-	watch_begin(&watch);
+	watch_begin(&watch, open_at);
 	journeys_catch_up();
 	if (late)
 		note_own_delay(&watch, tick_due);
@@ -313,14 +268,6 @@ unsigned long stall_count(enum stage stage, enum holder holder)
 }
 
 /* ---- for main ---- */
-
-void stall_configure(struct conf *conf)
-{
-	struct conf *old = configuration;
-	configuration = conf != NULL ? conf_ref(conf) : NULL;
-	if (old != NULL)
-		conf_unref(&old);
-}
 
 void stall_start(stall_waits_fn *waits, stall_sessions_fn *sessions)
 {

@@ -58,9 +58,10 @@ static bool at_relay(enum stage stage)
 	return stage >= STAGE_DNS && stage < STAGE_COUNT;
 }
 
-void watch_begin(struct watch *watch)
+void watch_begin(struct watch *watch, watch_open_fn *open_at)
 {
 	memset(watch, 0, sizeof *watch);
+	watch->open_at = open_at;
 	LIST_EACH (node, next, &relays) {
 		struct progress *relay = LIST_ENTRY_OF(node, struct progress, node);
 		relay->under_way = relay->waiting = 0;
@@ -184,7 +185,7 @@ void watch_progress(struct watch *watch)
 			relay->busy_since = now;
 		usec_t since = relay->outcome > relay->busy_since ? relay->outcome : relay->busy_since;
 		usec_t limit = progress_limit(relay->relay);
-		if (now - since < limit || has_overdue(watch, relay->relay) || stall_open_at(relay->relay))
+		if (now - since < limit || has_overdue(watch, relay->relay) || watch->open_at(relay->relay))
 			continue;
 		const struct wait wait = {.relay = relay->relay,
 					  .stage = relay->stage,
@@ -217,9 +218,9 @@ static bool follows(struct watch *watch, const struct overdue *overdue)
 	bool full = overdue->cause == CAUSE_CAP || overdue->cause == CAUSE_TURN || overdue->cause == CAUSE_SETUP ||
 		    overdue->cause == CAUSE_SLOT;
 	if (overdue->stage == STAGE_POOL && full && progress != NULL)
-		return overdue_at(watch, overdue->relay) != NULL || stall_open_at(overdue->relay) || progress->soon;
+		return overdue_at(watch, overdue->relay) != NULL || watch->open_at(overdue->relay) || progress->soon;
 	if (overdue->stage == STAGE_QUEUE)
-		return overdue_at(watch, NULL) != NULL || stall_open_at(NULL) || watch->waiting > 0;
+		return overdue_at(watch, NULL) != NULL || watch->open_at(NULL) || watch->waiting > 0;
 	bool set_up = overdue->stage >= STAGE_DNS && overdue->stage <= STAGE_AUTH;
 	return set_up && progress != NULL && progress->waiting == 0;
 }

@@ -18,6 +18,9 @@ struct overdue {
 	char queue_id[64];
 };
 
+/* A stall at the relay itself is open, of this one or (NULL) of any. That there is no progress is none. */
+typedef bool watch_open_fn(const char *relay);
+
 /* One look. */
 struct watch {
 	struct overdue overdue[OVERDUE_MAX];
@@ -25,9 +28,10 @@ struct watch {
 	unsigned under_way; /* messages that are here, in whatever stage */
 	unsigned waiting;   /* … for a connection */
 	unsigned ingest;    /* … that the MTA is handing over */
+	watch_open_fn *open_at;
 };
 
-void watch_begin(struct watch *watch);
+void watch_begin(struct watch *watch, watch_open_fn *open_at);
 /* Something that is waited for, over its limit or not. */
 void watch_note(struct watch *watch, const struct wait *wait, usec_t limit);
 /* Then: mail in the MTA's queue that should have come; `sessions` are open over LMTP. */
@@ -40,8 +44,5 @@ void watch_leave_out_consequences(struct watch *watch);
 /* What happens between two looks. */
 void watch_heed(const struct event *event);
 void watch_forget(void);
-
-/* In stall.c: a stall at the relay itself is open, of this one or (NULL) of any. That there is no progress is none. */
-bool stall_open_at(const char *relay);
 
 #endif
