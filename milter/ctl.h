@@ -1,12 +1,13 @@
 /*
  * What the files of relaypoolctl share. ctl.c has the command line, each other file one noun: ctl_daemon.c asks,
- * ctl_table.c writes, ctl_why.c, ctl_stalls.c and ctl_top.c are views.
+ * ctl_table.c writes, ctl_show.c says how each answer is shown, ctl_why.c, ctl_stalls.c and ctl_top.c are views.
  */
 #ifndef CTL_H
 #define CTL_H
 
 #include <jansson.h>
 
+#include "admin/verbs.h"
 #include "ctl_table.h"
 #include "relaypool.h"
 
@@ -26,6 +27,7 @@ int show_refusal(const json_t *answer);
 /* Shows an answer; the exit code. */
 typedef int show_fn(const json_t *answer, const char *argument);
 show_fn show_why, show_stalls;
+extern show_fn *const shows[ADMIN_VERBS]; /* of every verb */
 
 extern const struct table pools_table, connections_table, stalls_table;
 
