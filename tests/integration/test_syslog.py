@@ -5,19 +5,15 @@ import os
 import re
 import signal
 import socket
-import statistics
 import subprocess
 
-from lib import daemon, scene, settings
+from lib import daemon, rounds, scene, settings
 from lib import front as fronts
-from lib.message import Message
 from lib.relay import RelayPostfix
 from lib.store import Store
 from lib.syslog import Syslog
 
 PROMISE = 0.010  # seconds that a message may take longer
-ROUNDS = 21      # without and with the stall by turns: each is compared with its neighbour, under much the same load
-MESSAGES = 20    # in each, one after the other, so that none waits for another
 
 
 class Background:
@@ -77,45 +73,26 @@ class BackgroundDaemon(daemon.Relaypoold):
         raise AssertionError("10000 lines did not fill the ring")
 
 
-def _sent(log):
-    """delays= of each message, once all are there."""
-    found = re.findall(r"relay=\S*lmtp\.sock\](?:, conn_use=\d+)?, delay=[\d.]+, delays=([\d./]+), .*status=sent", log)
-    return found if len(found) == MESSAGES else None
-
-
-def _delays(front, label):
-    """Seconds that each message of a round took in Postfix and relaypoold, to the relay's reply, as Postfix logs them."""
-    messages = [Message(f"{label}.{number}") for number in range(MESSAGES)]
-    before = len(front.log())
-    scene.inject(messages, sessions=1)
-    front.drain(30, flush=False)
-    found = settings.wait_until(lambda: _sent(front.log()[before:]), 10, "Postfix to log all of them as sent")
-    return [sum(float(part) for part in delays.split("/")[2:]) for delays in found]
-
-
 def test_syslog_that_reads_nothing_delays_no_mail():
     syslog = Syslog()
     store = Store()
     relay = RelayPostfix(store=store.path).start()
-    front = fronts.pooled({"delay_logging_resolution_limit": 6})
+    front = fronts.pooled(rounds.PARAMETERS)
     relaypoold = BackgroundDaemon(front, daemon.relay_section("far", relay), syslog).start()
     front.start()
-    _delays(front, "warm")
-    scene.wait_for_line(relaypoold, "status=sent")
-    quiet, stalled = [], []
-    for number in range(ROUNDS):
-        quiet.append(_delays(front, f"quiet{number}"))
+    before = 0
+
+    def hold():
+        nonlocal before
         syslog.hold()
         relaypoold.fill_log()
         before = relaypoold.dropped()
-        stalled.append(_delays(front, f"stalled{number}"))
-        assert relaypoold.dropped() >= before + MESSAGES, "the log took lines: that was no stall"
+
+    def release():
+        assert relaypoold.dropped() >= before + rounds.MESSAGES, "the log took lines: that was no stall"
         syslog.release()
         _expect_report(relaypoold)
-    # On a machine that has other work a round may differ by anything, their median does not.
-    longer = statistics.median(statistics.median(slow) - statistics.median(fast) for slow, fast in zip(stalled, quiet))
-    settings.figure(f"a message takes {1000 * longer:+.2f} ms longer with syslog stopped, at the median of "
-                    f"{ROUNDS} rounds of {MESSAGES}; {1000 * statistics.median(sum(quiet, [])):.2f} ms without")
+    longer = rounds.longer(front, "syslog stopped", hold, release)
     assert longer <= PROMISE, f"{1000 * longer:.1f} ms longer at the median of the rounds"
 
 
