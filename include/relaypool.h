@@ -210,6 +210,7 @@ struct event {
 	enum status status;
 	bool ambiguous;      /* the end of data had been written and no reply came */
 	unsigned recipients; /* how many this line is about */
+	bool repeated; /* other recipients of the same transaction had another verdict, and its times were told then */
 	struct delays delays;
 	usec_t delay; /* all of it: MAIL at LMTP (or queue) to verdict */
 	enum cause

@@ -30,12 +30,13 @@ void latency_stop(void);
 /* Something that comes by no event: client, mta and queue. `relay` "-" where none is known. Negative: not observed. */
 void latency_note(const char *relay, enum stage stage, usec_t spent);
 /*
- * The 99th percentile of what is usual: the last few hundred times, without those that were far above it
- * (LATENCY_UNUSUAL times, and above the floor). -1 if fewer than `least` are known, or none for ten minutes.
+ * The 99th percentile of what is usual; -1 while that is not known: before 20 times, 5 of a set-up. It is of the last few
+ * hundred times of a while that has passed, ten minutes at least but for the first one. Times far above it
+ * (LATENCY_UNUSUAL times, and above the floor) are no part of it, unless nothing else has come for ten minutes.
  */
 #define LATENCY_UNUSUAL 4
 #define LATENCY_UNUSUAL_FLOOR USEC_PER_SEC
-usec_t latency_p99(const char *relay, enum stage stage, unsigned long least);
+usec_t latency_p99(const char *relay, enum stage stage);
 /* Every relay and stage that was ever seen, relays in the order in which they were first seen. Borrowed. */
 void latency_each(void (*fn)(const struct latency_view *view, void *arg), void *arg);
 

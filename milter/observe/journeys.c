@@ -19,7 +19,8 @@
 #define KEPT 4096                         /* settled journeys, and as many that are not */
 #define BUCKETS 4096                      /* of the table by queue id */
 #define PASSING_KEPT (600 * USEC_PER_SEC) /* a message that has not come by then is one that stays here */
-#define QUEUED_KEPT (86400 * USEC_PER_SEC)
+#define QUEUED_KEPT (3600 * USEC_PER_SEC) /* by then it was taken away, or what is newer shows the same */
+#define STRANGERS_MOST 8                  /* so many ids in a row that the door did not note */
 #define LOOK_INTERVAL USEC_PER_SEC
 #define TEXT_MAX 256 /* octets of a verdict */
 /* A time in the queue that differs by more from what the message itself says is another message's of the same id. */
@@ -46,6 +47,7 @@ static struct entry *settled[KEPT]; /* a ring: to count a list of thousands for 
 static size_t settled_next;
 static struct list queued = {&queued, &queued};    /* known to come to us, not yet seen; oldest first */
 static struct list passing = {&passing, &passing}; /* perhaps local, or under way here; oldest first */
+static unsigned strangers;                         /* arrivals in a row whose id the door did not note */
 static usec_t brought; /* the latest end of message at the door of those that have come to us */
 static usec_t looked;  /* clock_now() when the old ones were taken away last */
 static struct journey_counts counts;
@@ -162,11 +164,22 @@ static struct entry *look_up(const char *queue_id)
 
 /* ---- what happens here ---- */
 
+/*
+ * Behind a content filter mail comes back under another id: what the door noted never comes, and waits in no queue. So
+ * only where ids have been seen to come is one that does not come missed.
+ */
+static bool ids_come(void)
+{
+	return brought >= 0 && strangers < STRANGERS_MOST;
+}
+
 static void on_arrived(const struct message *message)
 {
 	struct entry *entry = *message->queue_id != '\0' ? look_up(message->queue_id) : NULL;
+	strangers += entry == NULL && *message->queue_id != '\0';
 	if (entry == NULL || is_settled(entry) || entry->arrived >= 0)
 		return;
+	strangers = 0;
 	entry->arrived = message->arrived;
 	list_remove(&entry->node);
 	list_append(&passing, &entry->node);
@@ -303,6 +316,8 @@ bool journeys_queued(unsigned *count, usec_t *since, const char **queue_id)
 {
 	const struct entry *oldest = NULL;
 	*count = 0;
+	if (!ids_come())
+		return false;
 	/* What newer ones have overtaken is on hold, or its destination is deferred: nobody is about to bring it. */
 	for (const struct list *node = queued.next; node != &queued; node = node->next) {
 		const struct entry *entry = LIST_ENTRY_OF(node, const struct entry, node);
@@ -333,6 +348,7 @@ void journeys_start(void)
 	counts = (struct journey_counts){0};
 	looked = clock_now();
 	brought = -1;
+	strangers = 0;
 	publish_subscribe(on_event);
 }
 

@@ -15,20 +15,25 @@
 #include "histogram.h"
 
 #define WINDOW (600 * USEC_PER_SEC) /* percentiles are of this while and of the part of the next that has passed */
-#define USUAL_KEPT 256              /* so many are what is usual */
+#define USUAL_KEPT 256              /* the last ones of a while are those that count */
 #define USUAL_LEAST 20              /* with fewer nothing is unusual yet */
+#define USUAL_LEAST_SET_UP 5
 
 const usec_t latency_bounds[LATENCY_BUCKETS] = {
 	1000,    2500,    5000,    10000,    25000,    50000,    100000,    250000,    500000,
 	1000000, 2500000, 5000000, 10000000, 30000000, 60000000, 120000000, 300000000, 600000000,
 };
 
-/* The last times that were not unusual; forgotten when none has come for a while. */
+/*
+ * What is usual is the 99th percentile of a while that has passed; the times of the present one make the next. So a relay
+ * that becomes slower, however steadily, is measured by how it was before.
+ */
 struct usual {
+	usec_t p99; /* -1: not known */
 	usec_t last[USUAL_KEPT];
 	size_t count, next;
-	usec_t newest; /* clock_now() */
-	usec_t p99;    /* of those above; -1: to be computed */
+	usec_t begun;         /* clock_now() at the first of them */
+	usec_t unusual_since; /* … at the first unusual one since the last usual one; -1: none has come since */
 };
 
 struct times {
@@ -60,29 +65,45 @@ static int descending(const void *a, const void *b)
 	return (one < other) - (one > other);
 }
 
-static usec_t usual_p99(struct usual *usual)
+/* Connections are set up far less often than messages are sent. */
+static size_t least_of(enum stage stage)
 {
-	usec_t sorted[USUAL_KEPT];
-	if (usual->p99 < 0) {
-		memcpy(sorted, usual->last, usual->count * sizeof sorted[0]);
-		qsort(sorted, usual->count, sizeof sorted[0], descending);
-		usual->p99 = sorted[usual->count / 100];
-	}
-	return usual->p99;
+	return stage >= STAGE_DNS && stage <= STAGE_AUTH ? USUAL_LEAST_SET_UP : USUAL_LEAST;
 }
 
-static void usual_note(struct usual *usual, usec_t spent)
+static bool is_unusual(const struct usual *usual, usec_t spent)
+{
+	return usual->p99 >= 0 && spent > LATENCY_UNUSUAL_FLOOR && spent > LATENCY_UNUSUAL * usual->p99;
+}
+
+/* True if what is usual is to be learned anew: for a while there was nothing of the kind. */
+static bool usual_is_over(struct usual *usual, usec_t now)
+{
+	if (usual->unusual_since < 0)
+		usual->unusual_since = now;
+	return now - usual->unusual_since >= WINDOW;
+}
+
+static void usual_note(struct usual *usual, size_t least, usec_t spent)
 {
 	usec_t now = clock_now();
-	if (now - usual->newest > WINDOW)
+	if (is_unusual(usual, spent)) {
+		if (!usual_is_over(usual, now))
+			return;
+		usual->p99 = -1;
 		usual->count = usual->next = 0;
-	if (usual->count >= USUAL_LEAST && spent > LATENCY_UNUSUAL_FLOOR && spent > LATENCY_UNUSUAL * usual_p99(usual))
-		return;
+	}
+	usual->unusual_since = -1;
+	if (usual->count == 0)
+		usual->begun = now;
 	usual->last[usual->next] = spent;
 	usual->next = (usual->next + 1) % USUAL_KEPT;
 	usual->count += usual->count < USUAL_KEPT;
-	usual->newest = now;
-	usual->p99 = -1;
+	if (usual->count < least || (usual->p99 >= 0 && now - usual->begun < WINDOW))
+		return;
+	qsort(usual->last, usual->count, sizeof usual->last[0], descending);
+	usual->p99 = usual->last[usual->count / 100];
+	usual->count = usual->next = 0;
 }
 
 /* ---- counting ---- */
@@ -134,7 +155,7 @@ static void turn_window(void)
 	window_begin += passed / WINDOW * WINDOW; /* not now: what is kept would be older than two of them */
 }
 
-static void times_note(struct times *times, usec_t spent)
+static void times_note(struct times *times, enum stage stage, usec_t spent)
 {
 	size_t bucket = 0;
 	while (bucket < LATENCY_BUCKETS && spent > latency_bounds[bucket])
@@ -146,7 +167,7 @@ static void times_note(struct times *times, usec_t spent)
 	if (times->recent == NULL)
 		times->recent = mem_alloc(sizeof *times->recent);
 	histogram_add(times->recent, spent);
-	usual_note(&times->usual, spent);
+	usual_note(&times->usual, least_of(stage), spent);
 }
 
 void latency_note(const char *relay, enum stage stage, usec_t spent)
@@ -157,16 +178,16 @@ void latency_note(const char *relay, enum stage stage, usec_t spent)
 	struct relay_times *of = relay_get(relay);
 	if (of->stages[stage] == NULL) {
 		of->stages[stage] = mem_alloc(sizeof *of->stages[stage]);
-		of->stages[stage]->usual.p99 = -1;
+		of->stages[stage]->usual.p99 = of->stages[stage]->usual.unusual_since = -1;
 	}
-	times_note(of->stages[stage], spent);
+	times_note(of->stages[stage], stage, spent);
 }
 
 /* The set-up of a connection counts once, with the connection, and not again with each message that waited for it. */
 static void on_event(const struct event *event)
 {
 	static const enum stage own[] = {STAGE_POOL, STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_BODY, STAGE_REPLY};
-	if (event->journey == NULL)
+	if (event->journey == NULL || event->repeated)
 		return;
 	const usec_t *spent = event->journey->spent;
 	if (event->kind == EVENT_CONNECTION_OPENED) {
@@ -181,14 +202,10 @@ static void on_event(const struct event *event)
 
 /* ---- asked ---- */
 
-usec_t latency_p99(const char *relay, enum stage stage, unsigned long least)
+usec_t latency_p99(const char *relay, enum stage stage)
 {
-	struct relay_times *of = relay_of(relay);
-	struct times *times = of == NULL ? NULL : of->stages[stage];
-	if (times == NULL || times->usual.count < least || times->usual.count == 0 ||
-	    clock_now() - times->usual.newest > WINDOW)
-		return -1;
-	return usual_p99(&times->usual);
+	const struct relay_times *of = relay_of(relay);
+	return of == NULL || of->stages[stage] == NULL ? -1 : of->stages[stage]->usual.p99;
 }
 
 static void view_times(const char *relay, enum stage stage, const struct times *times, struct latency_view *view)

@@ -174,9 +174,21 @@ static bool open_at(const char *relay)
 	return false;
 }
 
+/* What is held up lasts for as long as it would be told of now: what is learned meanwhile does not end it. */
+static usec_t limit_in_force(const char *relay, enum stage stage)
+{
+	usec_t limit = stall_limit(relay, stage);
+	LIST_EACH (node, next, &open_stalls) {
+		const struct stall *stall = LIST_ENTRY_OF(node, struct stall, node);
+		if (stall->stage == stage && stall->limit < limit && strcmp(stall->relay, relay) == 0)
+			limit = stall->limit;
+	}
+	return limit;
+}
+
 static void on_wait(const struct wait *wait, void *arg)
 {
-	watch_note(arg, wait, stall_limit(wait->relay, wait->stage));
+	watch_note(arg, wait, limit_in_force(wait->relay, wait->stage));
 }
 
 /* Whatever lasts seems longer by what we were late: only that is told. */
@@ -192,7 +204,7 @@ static void look(struct watch *watch)
 	if (ask_rooms != NULL)
 		ask_rooms(on_wait, watch);
 	door_each_wait(on_wait, watch);
-	watch_queue(watch, stall_limit("-", STAGE_QUEUE), ask_sessions != NULL ? ask_sessions() : 0);
+	watch_queue(watch, limit_in_force("-", STAGE_QUEUE), ask_sessions != NULL ? ask_sessions() : 0);
 	watch_progress(watch);
 	watch_leave_out_consequences(watch);
 	LIST_EACH (node, next, &open_stalls)
@@ -212,7 +224,7 @@ static void on_tick(void *unused)
 		look(&watch);
 	for (size_t i = 0; i < watch.count; i++)
 		meet(&watch.overdue[i]);
-	if (!late) /* else one has not seen what still lasts */
+	if (!late && watch.count < OVERDUE_MAX) /* else one has not seen all that still lasts */
 		end_what_is_over();
 	tick_due = clock_now() + TICK;
 	timer_arm(&tick, TICK);
@@ -222,11 +234,12 @@ static void on_tick(void *unused)
 static void on_event(const struct event *event)
 {
 	watch_heed(event);
-	if (event->kind != EVENT_OUTCOME || event->journey == NULL)
+	if (event->kind != EVENT_OUTCOME || event->journey == NULL || event->repeated)
 		return;
 	LIST_EACH (node, next, &open_stalls) {
 		struct stall *stall = LIST_ENTRY_OF(node, struct stall, node);
-		bool here = strcmp(stall->relay, event->relay) == 0 && stall->stage < STAGE_COUNT;
+		bool here = strcmp(stall->relay, stall->stage == STAGE_INGEST ? "-" : event->relay) == 0 &&
+			    stall->stage < STAGE_COUNT;
 		if (!here || event->journey->spent[stall->stage] < stall->limit)
 			continue;
 		stall->finished++;

@@ -113,8 +113,6 @@ static void note_progress(const struct wait *wait, usec_t limit)
 
 void watch_note(struct watch *watch, const struct wait *wait, usec_t limit)
 {
-	if (wait->stage == STAGE_INGEST)
-		watch->ingest += wait->messages;
 	if (wait->stage == STAGE_POOL)
 		watch->waiting += wait->messages;
 	if (wait->stage >= STAGE_INGEST && wait->stage < STAGE_COUNT)
@@ -144,8 +142,7 @@ void watch_queue(struct watch *watch, usec_t limit, unsigned sessions)
 	struct wait wait = {.relay = "-", .stage = STAGE_QUEUE, .cause = CAUSE_MANAGER};
 	usec_t now = clock_now();
 	note_crowd(watch, sessions);
-	if (!journeys_queued(&wait.messages, &wait.since, &wait.queue_id) || now - wait.since < limit ||
-	    watch->ingest >= wait.messages)
+	if (!journeys_queued(&wait.messages, &wait.since, &wait.queue_id) || now - wait.since < limit)
 		return;
 	if (watch->under_way == 0 && now - arrived >= limit) {
 		add(watch, &wait, limit);

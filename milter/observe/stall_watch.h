@@ -27,7 +27,6 @@ struct watch {
 	size_t count;
 	unsigned under_way; /* messages that are here, in whatever stage */
 	unsigned waiting;   /* … for a connection */
-	unsigned ingest;    /* … that the MTA is handing over */
 	watch_open_fn *open_at;
 };
 

@@ -69,7 +69,8 @@ static struct journey journey_of(const struct message *m, const struct transacti
 }
 
 /* Tells what happened to `count` recipients at once, before they are settled. */
-static void publish_outcome(const struct message *m, const struct transaction *t, struct reply *reply, unsigned count)
+static void publish_outcome(const struct message *m, const struct transaction *t, struct reply *reply, unsigned count,
+			    bool repeated)
 {
 	const struct connection *c = t ? t->connection : NULL;
 	struct journey journey = journey_of(m, t);
@@ -84,6 +85,7 @@ static void publish_outcome(const struct message *m, const struct transaction *t
 		.status = reply_status_of(reply),
 		.ambiguous = reply->local == LOCAL_AMBIGUOUS,
 		.recipients = count,
+		.repeated = repeated,
 		.journey = &journey,
 		.held_by = t ? t->held_by : CAUSE_COUNT,
 	};
@@ -94,13 +96,15 @@ static void publish_outcome(const struct message *m, const struct transaction *t
 /* Gives each recipient its verdict; those with the same one are told of together. verdicts[i] NULL: not yet. */
 static void settle(struct transaction *t, struct reply *const *verdicts)
 {
+	bool repeated = false;
 	for (size_t i = 0; i < t->recipient_count; i++) {
 		unsigned same = 0;
 		if (verdicts[i] == NULL || t->recipients[i]->verdict != NULL)
 			continue;
 		for (size_t j = i; j < t->recipient_count; j++)
 			same += verdicts[j] == verdicts[i];
-		publish_outcome(t->message, t, verdicts[i], same);
+		publish_outcome(t->message, t, verdicts[i], same, repeated);
+		repeated = true;
 		for (size_t j = i; j < t->recipient_count; j++)
 			if (verdicts[j] == verdicts[i])
 				message_settle(t->recipients[j], verdicts[j]);
@@ -442,7 +446,7 @@ static void settle_unrouted(struct message *m)
 	for (size_t i = 0; i < m->recipient_count; i++)
 		count += m->recipients[i].route < 0;
 	if (count > 0)
-		publish_outcome(m, NULL, none, count);
+		publish_outcome(m, NULL, none, count, false);
 	for (size_t i = 0; i < m->recipient_count; i++)
 		if (m->recipients[i].route < 0)
 			message_settle(&m->recipients[i], none);

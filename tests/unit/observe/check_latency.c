@@ -146,22 +146,35 @@ END_TEST
 
 START_TEST(nothing_is_usual_before_enough_is_known)
 {
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 1), -1);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), -1);
 	note("ses", 100 * MS, 19);
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 20), -1);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), -1);
 	note("ses", 100 * MS, 1);
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 20), 100 * MS);
-	ck_assert_int_eq(latency_p99("zoho", STAGE_REPLY, 20), -1);
-	ck_assert_int_eq(latency_p99("ses", STAGE_MAIL, 20), -1);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), 100 * MS);
+	ck_assert_int_eq(latency_p99("zoho", STAGE_REPLY), -1);
+	ck_assert_int_eq(latency_p99("ses", STAGE_MAIL), -1);
 }
 END_TEST
 
 START_TEST(a_relay_that_always_takes_long_is_usual)
 {
 	note("ses", 2 * SECOND, 30);
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 20), 2 * SECOND);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), 2 * SECOND);
 	note("ses", 7 * SECOND, 300); /* not four times as long */
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 20), 7 * SECOND);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), 2 * SECOND);
+	clock_fake_advance(10 * MINUTE);
+	note("ses", 7 * SECOND, 1);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), 7 * SECOND);
+}
+END_TEST
+
+/* Never four times what was just before, and soon hundreds of times what is usual. */
+START_TEST(a_relay_that_becomes_slower_step_by_step_is_unusual)
+{
+	note("ses", 200 * MS, 20);
+	for (usec_t spent = 200 * MS; spent < 300 * SECOND; spent += spent / 2)
+		note("ses", spent, 3);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), 200 * MS);
 }
 END_TEST
 
@@ -173,22 +186,23 @@ START_TEST(a_relay_that_becomes_slow_is_not_learned_while_normal_ones_come)
 		note("ses", 2 * SECOND, 100);
 		note("ses", 100 * MS, 1);
 	}
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 20), 100 * MS);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), 100 * MS);
 }
 END_TEST
 
 START_TEST(a_relay_that_stays_slow_is_learned_after_ten_minutes)
 {
 	note("ses", 100 * MS, 100);
-	clock_fake_advance(10 * MINUTE);
+	clock_fake_advance(60 * MINUTE);
 	note("ses", 2 * SECOND, 20);
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 20), 100 * MS);
+	clock_fake_advance(10 * MINUTE - 1);
+	note("ses", 2 * SECOND, 20);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), 100 * MS);
 	clock_fake_advance(1);
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 20), -1);
 	note("ses", 2 * SECOND, 19);
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 20), -1);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), -1);
 	note("ses", 2 * SECOND, 1);
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 20), 2 * SECOND);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), 2 * SECOND);
 }
 END_TEST
 
@@ -196,19 +210,25 @@ START_TEST(what_is_short_is_never_unusual)
 {
 	note("ses", 1 * MS, 100);
 	note("ses", 1 * SECOND, 100); /* a thousand times as long, and no longer than a second */
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 20), 1 * SECOND);
+	clock_fake_advance(10 * MINUTE);
+	note("ses", 1 * SECOND, 1);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), 1 * SECOND);
 }
 END_TEST
 
 START_TEST(one_in_a_hundred_does_not_count)
 {
-	note("ses", 300 * MS, 250);
-	note("ses", 900 * MS, 2);
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 20), 300 * MS);
+	note("ses", 300 * MS, 20);
+	note("ses", 900 * MS, 100);
+	note("ses", 300 * MS, 253); /* the last 256 alone */
+	clock_fake_advance(10 * MINUTE);
 	note("ses", 900 * MS, 1);
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 20), 900 * MS);
-	note("ses", 300 * MS, 256); /* the last 256 alone */
-	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY, 20), 300 * MS);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), 900 * MS); /* 4 of 256 */
+	note("ses", 900 * MS, 2);
+	note("ses", 300 * MS, 253);
+	clock_fake_advance(10 * MINUTE);
+	note("ses", 300 * MS, 1);
+	ck_assert_int_eq(latency_p99("ses", STAGE_REPLY), 300 * MS);
 }
 END_TEST
 
@@ -289,7 +309,7 @@ START_TEST(hundreds_of_relays)
 		}
 	for (unsigned i = 0; i < 300; i++) {
 		snprintf(name, sizeof name, "relay%u", i);
-		ck_assert_int_eq(latency_p99(name, STAGE_REPLY, 20), (i + 1) * MS);
+		ck_assert_int_eq(latency_p99(name, STAGE_REPLY), (i + 1) * MS);
 	}
 	ck_assert_uint_eq(view_of("relay299", STAGE_REPLY)->seen, 30);
 	ck_assert_uint_eq(views, 300);
@@ -308,6 +328,7 @@ Suite *latency_suite(void)
 	tcase_add_test(tcase, what_is_older_than_twenty_minutes_is_gone_however_rarely_one_looks);
 	tcase_add_test(tcase, nothing_is_usual_before_enough_is_known);
 	tcase_add_test(tcase, a_relay_that_always_takes_long_is_usual);
+	tcase_add_test(tcase, a_relay_that_becomes_slower_step_by_step_is_unusual);
 	tcase_add_test(tcase, a_relay_that_becomes_slow_is_not_learned_while_normal_ones_come);
 	tcase_add_test(tcase, a_relay_that_stays_slow_is_learned_after_ten_minutes);
 	tcase_add_test(tcase, what_is_short_is_never_unusual);

@@ -75,7 +75,8 @@ static void outcome(const char *relay, enum stage stage, usec_t spent)
 
 static void arrived(void)
 {
-	struct message message = {.queue_time = -1};
+	struct message message = {.queue_time = -1, .arrived = clock_now()};
+	snprintf(message.queue_id, sizeof message.queue_id, "SEEN");
 	struct event event = {.kind = EVENT_ARRIVED, .relay = "-", .host = "-", .message = &message};
 	publish(&event);
 }
@@ -426,8 +427,17 @@ END_TEST
 
 /* ---- the MTA's queue ---- */
 
+/* The door's ids have been seen to come. */
+static void ids_come(void)
+{
+	fake_door_note("SEEN", 1, 1, true);
+	arrived();
+	clock_fake_advance(1);
+}
+
 START_TEST(a_queue_manager_that_brings_nothing)
 {
+	ids_come();
 	fake_door_note("Q7", 1, 1, true);
 	fake_door_note("Q8", 1, 1, true);
 	nothing_is_told_for(30 * SECOND - 1);
@@ -441,6 +451,7 @@ END_TEST
 
 START_TEST(a_queue_manager_that_brings_something)
 {
+	ids_come();
 	fake_door_note("Q7", 1, 1, true);
 	for (unsigned i = 0; i < 30; i++) {
 		arrived();
@@ -452,6 +463,7 @@ END_TEST
 
 START_TEST(too_few_processes)
 {
+	ids_come();
 	fake_door_note("Q7", 1, 1, true);
 	session_count = 2;
 	struct wait *one = begin("ses", STAGE_REPLY, CAUSE_ANSWER, 1),
@@ -470,6 +482,7 @@ END_TEST
 
 START_TEST(a_queue_behind_a_relay_that_does_not_answer)
 {
+	ids_come();
 	fake_door_note("Q7", 1, 1, true);
 	session_count = 1;
 	begin("ses", STAGE_REPLY, CAUSE_ANSWER, 1);
@@ -655,6 +668,58 @@ START_TEST(a_limit_is_learned)
 }
 END_TEST
 
+/* Each message waits a little longer than the one before it: that is not what is usual. */
+START_TEST(a_pool_that_falls_behind_is_told_until_it_has_caught_up)
+{
+	learn("ses", STAGE_POOL, 10 * MS);
+	struct wait *wait = begin("ses", STAGE_POOL, CAUSE_CAP, 600);
+	for (unsigned i = 1; i <= 300; i++) {
+		wait->since = clock_now() - i * SECOND;
+		outcome("ses", STAGE_POOL, i * SECOND);
+		clock_fake_advance(SECOND);
+	}
+	ck_assert_uint_eq(lines_count(), 1);
+	ck_assert_uint_eq(open_stalls(), 1);
+	end_all();
+	clock_fake_advance(6 * SECOND);
+	ck_assert_uint_eq(lines_with("event=end"), 1);
+}
+END_TEST
+
+START_TEST(a_relay_that_becomes_slower_step_by_step_is_told)
+{
+	learn("ses", STAGE_REPLY, 200 * MS);
+	for (usec_t spent = 200 * MS; spent < 60 * SECOND; spent += spent / 2)
+		for (unsigned i = 0; i < 3; i++) {
+			begin("ses", STAGE_REPLY, CAUSE_ANSWER, 1);
+			clock_fake_advance(spent);
+			outcome("ses", STAGE_REPLY, spent);
+			end_all();
+		}
+	ck_assert_uint_eq(lines_count(), 1);
+	ck_assert_ptr_nonnull(strstr(lines_get(0), "age=1."));
+}
+END_TEST
+
+/* What is learned meanwhile is for later ones. */
+START_TEST(what_is_learned_does_not_end_a_stall)
+{
+	for (unsigned i = 0; i < 40; i++) {
+		begin("ses", STAGE_REPLY, CAUSE_ANSWER, 1);
+		clock_fake_advance(9 * SECOND);
+		outcome("ses", STAGE_REPLY, 9 * SECOND);
+		end_all();
+	}
+	ck_assert_int_eq(stall_limit("ses", STAGE_REPLY), 36 * SECOND);
+	ck_assert_uint_eq(lines_count(), 1);
+	ck_assert_uint_eq(open_stalls(), 1);
+	clock_fake_advance(60 * SECOND);
+	begin("ses", STAGE_REPLY, CAUSE_ANSWER, 1);
+	clock_fake_advance(9 * SECOND);
+	ck_assert_uint_eq(lines_with("event=begin"), 1);
+}
+END_TEST
+
 START_TEST(every_stage_has_a_limit)
 {
 	for (enum stage stage = 0; stage <= STAGE_COUNT; stage++) {
@@ -765,6 +830,9 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, a_loop_that_was_blocked_is_told);
 	tcase_add_test(tcase, a_stall_does_not_end_because_we_did_not_look);
 	tcase_add_test(tcase, a_limit_is_learned);
+	tcase_add_test(tcase, a_pool_that_falls_behind_is_told_until_it_has_caught_up);
+	tcase_add_test(tcase, a_relay_that_becomes_slower_step_by_step_is_told);
+	tcase_add_test(tcase, what_is_learned_does_not_end_a_stall);
 	tcase_add_test(tcase, every_stage_has_a_limit);
 	tcase_add_test(tcase, a_limit_is_configured);
 }
