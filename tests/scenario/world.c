@@ -27,7 +27,7 @@
 /* Real milliseconds after which a body that is on its way has come. */
 #define KERNEL_TURNS 2000
 /* How often one looks at what is waited for while one line is carried out: it takes its time. */
-#define LOOKS_MAX 200
+#define LOOKS_MAX 20 /* each goes through thousands of letters where there are as many */
 
 const char *const event_names[EVENT_KINDS] = {"outcome", "opened",   "closed", "failed",
 					      "arrived", "replayed", "down",   "up"};
