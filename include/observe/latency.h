@@ -14,13 +14,16 @@ extern const usec_t latency_bounds[LATENCY_BUCKETS];
 struct latency_view {
 	const char *relay; /* "-": stages at the MTA's door and before a relay is chosen */
 	enum stage stage;
-	/* of the last 10 to 20 minutes; -1 where nothing was seen */
-	unsigned long recent;
-	usec_t p50, p95, p99, longest;
 	/* since the start */
 	unsigned long seen;
 	usec_t sum;
 	unsigned long buckets[LATENCY_BUCKETS]; /* seen in this bucket alone, not in those below it */
+};
+
+/* Of the last 10 to 20 minutes; -1 where nothing was seen. */
+struct latency_quantiles {
+	unsigned long seen;
+	usec_t p50, p95, p99, longest;
 };
 
 /* Subscribes. Loop thread only, like all of this. */
@@ -38,6 +41,11 @@ void latency_note(const char *relay, enum stage stage, usec_t spent);
 #define LATENCY_UNUSUAL_FLOOR USEC_PER_SEC
 usec_t latency_p99(const char *relay, enum stage stage);
 /* Every relay and stage that was ever seen, relays in the order in which they were first seen. Borrowed. */
-void latency_each(void (*fn)(const struct latency_view *view, void *arg), void *arg);
+typedef void latency_fn(const struct latency_view *view, void *arg);
+void latency_each(latency_fn *fn, void *arg);
+/* Those of one relay; none if it was never seen. */
+void latency_of(const char *relay, latency_fn *fn, void *arg);
+/* For one stage at a relay. It reads thousands of classes: only for who shows them. */
+struct latency_quantiles latency_quantiles(const char *relay, enum stage stage);
 
 #endif

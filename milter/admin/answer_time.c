@@ -276,15 +276,15 @@ json_t *answer_stalls(const struct control_doors *doors, const char *argument)
 
 static json_t *latency_row(const struct latency_view *latency)
 {
-	bool recent = latency->recent > 0;
+	struct latency_quantiles recent = latency_quantiles(latency->relay, latency->stage);
 	json_t *row = json_object();
 	answer_put(row, "relay", answer_text(latency->relay));
 	answer_put(row, "stage", stage_name(latency->stage));
-	answer_put(row, "recent", answer_count(latency->recent));
-	answer_put(row, "p50", answer_seconds(recent ? latency->p50 : -1));
-	answer_put(row, "p95", answer_seconds(recent ? latency->p95 : -1));
-	answer_put(row, "p99", answer_seconds(recent ? latency->p99 : -1));
-	answer_put(row, "max", answer_seconds(recent ? latency->longest : -1));
+	answer_put(row, "recent", answer_count(recent.seen));
+	answer_put(row, "p50", answer_seconds(recent.p50));
+	answer_put(row, "p95", answer_seconds(recent.p95));
+	answer_put(row, "p99", answer_seconds(recent.p99));
+	answer_put(row, "max", answer_seconds(recent.longest));
 	answer_put(row, "seen", answer_count(latency->seen));
 	answer_put(row, "mean", latency->seen > 0 ? answer_seconds(latency->sum / (usec_t)latency->seen) : json_null());
 	answer_put(row, "limit", answer_seconds(stall_limit(latency->relay, latency->stage)));
@@ -301,7 +301,10 @@ static void latency_rows(const struct latency_view *latency, void *arg)
 json_t *answer_latency(const struct control_doors *doors, const char *argument)
 {
 	struct rows rows = {.array = json_array(), .relay = argument};
-	latency_each(latency_rows, &rows);
+	if (argument)
+		latency_of(argument, latency_rows, &rows);
+	else
+		latency_each(latency_rows, &rows);
 	if (!relay_known(doors, argument, &rows)) {
 		json_decref(rows.array);
 		return answer_unknown_relay(doors, argument);
@@ -347,7 +350,7 @@ static void stats_row(const struct stats_view *stats, void *arg)
 	answer_put(row, "wait_p95", answer_seconds(stats->wait_p95));
 	answer_put(row, "transfer_p50", answer_seconds(stats->transfer_p50));
 	answer_put(row, "transfer_p95", answer_seconds(stats->transfer_p95));
-	latency_each(latency_rows, &stages);
+	latency_of(stats->relay, latency_rows, &stages);
 	rows_put(row, "stages", &stages);
 	rows_add(&all->rows, row);
 }

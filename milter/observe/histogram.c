@@ -39,28 +39,30 @@ void histogram_add(struct histogram *histogram, usec_t value)
 		histogram->longest = value;
 }
 
-usec_t histogram_quantile_of(const struct histogram *const *histograms, size_t count, unsigned percent)
+void histogram_quantiles(const struct histogram *const *histograms, size_t count, const unsigned *percents,
+			 size_t wanted, usec_t *found)
 {
 	unsigned long seen = 0, below = 0;
 	usec_t longest = -1;
+	size_t at = 0;
 	for (size_t h = 0; h < count; h++) {
 		seen += histograms[h]->seen;
 		if (histograms[h]->seen > 0 && histograms[h]->longest > longest)
 			longest = histograms[h]->longest;
 	}
-	unsigned long rank = (seen * percent + 99) / 100;
-	if (percent == 100 || seen == 0)
-		return longest;
-	for (size_t i = 0; i < HISTOGRAM_CLASSES; i++) {
+	for (size_t i = 0; i < HISTOGRAM_CLASSES && seen > 0 && at < wanted && percents[at] < 100; i++) {
 		for (size_t h = 0; h < count; h++)
 			below += histograms[h]->classes[i];
-		if (below >= rank)
-			return middle_of(i) < longest ? middle_of(i) : longest;
+		for (; at < wanted && percents[at] < 100 && below >= (seen * percents[at] + 99) / 100; at++)
+			found[at] = middle_of(i) < longest ? middle_of(i) : longest;
 	}
-	return longest;
+	for (; at < wanted; at++)
+		found[at] = longest;
 }
 
 usec_t histogram_quantile(const struct histogram *histogram, unsigned percent)
 {
-	return histogram_quantile_of(&histogram, 1, percent);
+	usec_t found;
+	histogram_quantiles(&histogram, 1, &percent, 1, &found);
+	return found;
 }

@@ -19,7 +19,8 @@ struct histogram { /* begins as zeros */
 void histogram_add(struct histogram *histogram, usec_t value);
 /* The value that `percent` in a hundred do not exceed; -1 if none was seen. */
 usec_t histogram_quantile(const struct histogram *histogram, unsigned percent);
-/* The same of several, as if they were one. */
-usec_t histogram_quantile_of(const struct histogram *const *histograms, size_t count, unsigned percent);
+/* The same for several percentages, ascending, of `count` histograms as if they were one; all in one pass. */
+void histogram_quantiles(const struct histogram *const *histograms, size_t count, const unsigned *percents,
+			 size_t wanted, usec_t *found);
 
 #endif

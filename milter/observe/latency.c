@@ -208,38 +208,51 @@ usec_t latency_p99(const char *relay, enum stage stage)
 	return of == NULL || of->stages[stage] == NULL ? -1 : of->stages[stage]->usual.p99;
 }
 
-static void view_times(const char *relay, enum stage stage, const struct times *times, struct latency_view *view)
+static void view_stages(const struct relay_times *relay, latency_fn *fn, void *arg)
 {
-	static const struct histogram none;
-	const struct histogram *both[] = {times->recent != NULL ? times->recent : &none,
-					  times->before != NULL ? times->before : &none};
-	*view = (struct latency_view){
-		.relay = relay,
-		.stage = stage,
-		.recent = both[0]->seen + both[1]->seen,
-		.p50 = histogram_quantile_of(both, 2, 50),
-		.p95 = histogram_quantile_of(both, 2, 95),
-		.p99 = histogram_quantile_of(both, 2, 99),
-		.longest = histogram_quantile_of(both, 2, 100),
-		.seen = times->seen,
-		.sum = times->sum,
-	};
-	memcpy(view->buckets, times->buckets, sizeof view->buckets);
+	for (enum stage stage = 0; stage < STAGE_COUNT; stage++) {
+		const struct times *times = relay->stages[stage];
+		if (times == NULL)
+			continue;
+		struct latency_view view = {
+			.relay = relay->name, .stage = stage, .seen = times->seen, .sum = times->sum};
+		memcpy(view.buckets, times->buckets, sizeof view.buckets);
+		fn(&view, arg);
+	}
 }
 
-void latency_each(void (*fn)(const struct latency_view *view, void *arg), void *arg)
+void latency_each(latency_fn *fn, void *arg)
 {
+	LIST_EACH (node, next, &relays)
+		view_stages(LIST_ENTRY_OF(node, struct relay_times, node), fn, arg);
+}
+
+void latency_of(const char *name, latency_fn *fn, void *arg)
+{
+	const struct relay_times *relay = relay_of(name);
+	if (relay != NULL)
+		view_stages(relay, fn, arg);
+}
+
+struct latency_quantiles latency_quantiles(const char *relay, enum stage stage)
+{
+	static const unsigned percents[] = {50, 95, 99, 100};
+	const struct histogram *seen_in[2];
+	size_t count = 0;
+	usec_t found[4] = {-1, -1, -1, -1};
+	unsigned long seen = 0;
 	turn_window();
-	LIST_EACH (node, next, &relays) {
-		const struct relay_times *relay = LIST_ENTRY_OF(node, struct relay_times, node);
-		for (enum stage stage = 0; stage < STAGE_COUNT; stage++) {
-			struct latency_view view;
-			if (relay->stages[stage] == NULL)
-				continue;
-			view_times(relay->name, stage, relay->stages[stage], &view);
-			fn(&view, arg);
-		}
-	}
+	const struct relay_times *of = relay_of(relay);
+	const struct times *times = of == NULL ? NULL : of->stages[stage];
+	if (times != NULL && times->recent != NULL)
+		seen_in[count++] = times->recent;
+	if (times != NULL && times->before != NULL)
+		seen_in[count++] = times->before;
+	for (size_t i = 0; i < count; i++)
+		seen += seen_in[i]->seen;
+	histogram_quantiles(seen_in, count, percents, 4, found);
+	return (struct latency_quantiles){
+		.seen = seen, .p50 = found[0], .p95 = found[1], .p99 = found[2], .longest = found[3]};
 }
 
 /* ---- for main ---- */

@@ -244,7 +244,7 @@ START_TEST(every_key_about_time_is_in_the_manual)
 	rooms.journey_count = 1;
 	rooms.stalls[0] = (struct stall_view){.id = 1, .relay = "socketlabs", .open = true};
 	rooms.stall_count = 1;
-	rooms.latencies[0] = (struct latency_view){.relay = "socketlabs", .recent = 1};
+	rooms.latencies[0] = (struct latency_view){.relay = "socketlabs", .seen = 1};
 	rooms.latency_count = 1;
 	rooms.stats = (struct stats_view){.relay = "socketlabs"};
 	expect_keys("why", "4fXyZ1", "journeys");

@@ -25,15 +25,17 @@ static struct stall_view *stall(bool open, enum stage stage, enum cause cause, u
 
 static void see(const char *relay, enum stage stage, unsigned long recent)
 {
-	rooms.latencies[rooms.latency_count++] = (struct latency_view){.relay = relay,
-								       .stage = stage,
-								       .recent = recent,
-								       .p50 = 10 * USEC_PER_MSEC,
-								       .p95 = 95 * USEC_PER_MSEC,
-								       .p99 = 1500 * USEC_PER_MSEC,
-								       .longest = 8 * USEC_PER_SEC,
-								       .seen = 1000,
-								       .sum = 20 * USEC_PER_SEC};
+	struct latency_quantiles *quantiles = &rooms.quantiles[rooms.latency_count];
+	if (recent > 0)
+		*quantiles = (struct latency_quantiles){.seen = recent,
+							.p50 = 10 * USEC_PER_MSEC,
+							.p95 = 95 * USEC_PER_MSEC,
+							.p99 = 1500 * USEC_PER_MSEC,
+							.longest = 8 * USEC_PER_SEC};
+	else
+		*quantiles = (struct latency_quantiles){.p50 = -1, .p95 = -1, .p99 = -1, .longest = -1};
+	rooms.latencies[rooms.latency_count++] =
+		(struct latency_view){.relay = relay, .stage = stage, .seen = 1000, .sum = 20 * USEC_PER_SEC};
 }
 
 /* ---- the daemon ---- */
@@ -122,6 +124,8 @@ START_TEST(stats_tell_counts_rates_and_stages)
 	ck_assert(json_is_null(json_object_get(row, "wait_p50")));
 	ck_assert(json_real_value(json_object_get(row, "wait_p95")) == 0.25);
 	ck_assert_uint_eq(json_array_size(json_object_get(row, "stages")), 1);
+	ck_assert_uint_eq(rooms.views_shown, 1); /* the stages of other relays cost nothing */
+	ck_assert_uint_eq(rooms.quantiles_asked, 1);
 	json_decref(answer);
 	expect_refusal("{\"verb\":\"stats\",\"args\":[\"sokcetlabs\"]}", "usage", "relays are: socketlabs");
 }
@@ -191,7 +195,7 @@ START_TEST(the_longest_rows_fit_80_columns)
 	expect_says("4294967295 a-pr");
 	see(view->relay, STAGE_CONNECT, 123456789);
 	rooms.latencies[0].seen = 123456789012;
-	rooms.latencies[0].longest = 86399 * USEC_PER_SEC;
+	rooms.quantiles[0].longest = 86399 * USEC_PER_SEC;
 	rooms.stall_limit = 599 * USEC_PER_SEC;
 	ck_assert_int_eq(RUN("latency"), 0);
 	expect_80_columns();

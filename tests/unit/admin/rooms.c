@@ -135,11 +135,33 @@ const usec_t latency_bounds[LATENCY_BUCKETS] = {
 	512000, 1024000, 2048000, 4096000, 8192000, 16384000, 32768000, 65536000, 131072000,
 };
 
-void latency_each(void (*fn)(const struct latency_view *view, void *arg), void *arg)
+static void show_latency(const char *relay, latency_fn *fn, void *arg)
 {
 	for (size_t i = 0; i < rooms.latency_count; i++)
 		for (size_t j = 0; j <= rooms.latency_repeat; j++)
-			fn(&rooms.latencies[i], arg);
+			if (!relay || strcmp(rooms.latencies[i].relay, relay) == 0) {
+				rooms.views_shown++;
+				fn(&rooms.latencies[i], arg);
+			}
+}
+
+void latency_each(latency_fn *fn, void *arg)
+{
+	show_latency(NULL, fn, arg);
+}
+
+void latency_of(const char *relay, latency_fn *fn, void *arg)
+{
+	show_latency(relay, fn, arg);
+}
+
+struct latency_quantiles latency_quantiles(const char *relay, enum stage stage)
+{
+	rooms.quantiles_asked++;
+	for (size_t i = 0; i < rooms.latency_count; i++)
+		if (rooms.latencies[i].stage == stage && strcmp(rooms.latencies[i].relay, relay) == 0)
+			return rooms.quantiles[i];
+	return (struct latency_quantiles){.p50 = -1, .p95 = -1, .p99 = -1, .longest = -1};
 }
 
 void stall_each(void (*fn)(const struct stall_view *view, void *arg), void *arg)

@@ -35,8 +35,10 @@ struct rooms {
 	size_t stall_count, stall_repeat;
 	struct latency_view latencies[4];
 	size_t latency_count, latency_repeat;
-	usec_t stall_limit;   /* of every stage */
-	struct wait waits[4]; /* at the relays */
+	struct latency_quantiles quantiles[4]; /* of `latencies` */
+	unsigned views_shown, quantiles_asked; /* how often */
+	usec_t stall_limit;                    /* of every stage */
+	struct wait waits[4];                  /* at the relays */
 	size_t wait_count;
 	unsigned long stalls_begun[STAGE_COUNT][HOLDER_COUNT];
 	struct journey_counts journeys_counted;

@@ -59,6 +59,26 @@ START_TEST(a_tail_of_a_twentieth_does_not_move_p95)
 }
 END_TEST
 
+START_TEST(several_are_read_as_one_in_one_pass)
+{
+	static struct histogram other, both;
+	static const unsigned percents[] = {0, 1, 50, 50, 95, 99, 100};
+	const struct histogram *const parts[] = {&histogram, &other};
+	usec_t found[7];
+	for (usec_t i = 1; i <= 1000; i++) {
+		histogram_add(i % 3 == 0 ? &histogram : &other, i * i * 7);
+		histogram_add(&both, i * i * 7);
+	}
+	histogram_quantiles(parts, 2, percents, 7, found);
+	for (size_t i = 0; i < 7; i++)
+		ck_assert_int_eq(found[i], histogram_quantile(&both, percents[i]));
+	ck_assert_int_eq(found[6], 7000000);
+	histogram_quantiles(parts, 0, percents, 7, found);
+	for (size_t i = 0; i < 7; i++)
+		ck_assert_int_eq(found[i], -1);
+}
+END_TEST
+
 START_TEST(huge_values_stay_in_bounds)
 {
 	histogram_add(&histogram, INT64_MAX);
@@ -78,6 +98,7 @@ Suite *histogram_suite(void)
 	tcase_add_test(tcase, any_value_is_within_half_a_percent);
 	tcase_add_test(tcase, a_quantile_never_exceeds_what_was_seen);
 	tcase_add_test(tcase, a_tail_of_a_twentieth_does_not_move_p95);
+	tcase_add_test(tcase, several_are_read_as_one_in_one_pass);
 	tcase_add_test(tcase, huge_values_stay_in_bounds);
 	suite_add_tcase(suite, tcase);
 	return suite;

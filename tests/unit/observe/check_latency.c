@@ -51,6 +51,11 @@ static const struct latency_view *view_of(const char *relay, enum stage stage)
 	return &found;
 }
 
+static struct latency_quantiles recent(const char *relay)
+{
+	return latency_quantiles(relay, STAGE_REPLY);
+}
+
 static void note(const char *relay, usec_t spent, unsigned times)
 {
 	while (times-- > 0)
@@ -68,11 +73,12 @@ START_TEST(percentiles_are_of_what_was_seen)
 		latency_note("ses", STAGE_REPLY, i * MS);
 	latency_note("ses", STAGE_REPLY, -1);
 	const struct latency_view *view = view_of("ses", STAGE_REPLY);
-	ck_assert_uint_eq(view->recent, 1000);
-	ck_assert(about(view->p50, 500 * MS));
-	ck_assert(about(view->p95, 950 * MS));
-	ck_assert(about(view->p99, 990 * MS));
-	ck_assert_int_eq(view->longest, 1000 * MS);
+	struct latency_quantiles quantiles = recent("ses");
+	ck_assert_uint_eq(quantiles.seen, 1000);
+	ck_assert(about(quantiles.p50, 500 * MS));
+	ck_assert(about(quantiles.p95, 950 * MS));
+	ck_assert(about(quantiles.p99, 990 * MS));
+	ck_assert_int_eq(quantiles.longest, 1000 * MS);
 	ck_assert_uint_eq(view->seen, 1000);
 	ck_assert_int_eq(view->sum, 500500 * MS);
 	ck_assert_uint_eq(views, 1);
@@ -82,11 +88,11 @@ END_TEST
 START_TEST(a_percentile_is_never_beyond_the_longest)
 {
 	latency_note("ses", STAGE_REPLY, 1234567);
-	const struct latency_view *view = view_of("ses", STAGE_REPLY);
-	ck_assert(about(view->p50, 1234567));
-	ck_assert_int_le(view->p50, view->longest);
-	ck_assert_int_le(view->p99, view->longest);
-	ck_assert_int_eq(view->longest, 1234567);
+	struct latency_quantiles quantiles = recent("ses");
+	ck_assert(about(quantiles.p50, 1234567));
+	ck_assert_int_le(quantiles.p50, quantiles.longest);
+	ck_assert_int_le(quantiles.p99, quantiles.longest);
+	ck_assert_int_eq(quantiles.longest, 1234567);
 }
 END_TEST
 
@@ -116,16 +122,15 @@ START_TEST(percentiles_are_of_ten_to_twenty_minutes)
 	note("ses", 100 * MS, 10);
 	clock_fake_advance(10 * MINUTE);
 	note("ses", 200 * MS, 10);
-	ck_assert_uint_eq(view_of("ses", STAGE_REPLY)->recent, 20);
+	ck_assert_uint_eq(recent("ses").seen, 20);
 	clock_fake_advance(10 * MINUTE);
-	ck_assert_uint_eq(view_of("ses", STAGE_REPLY)->recent, 10);
-	ck_assert_int_eq(view_of("ses", STAGE_REPLY)->longest, 200 * MS);
+	ck_assert_uint_eq(recent("ses").seen, 10);
+	ck_assert_int_eq(recent("ses").longest, 200 * MS);
 	clock_fake_advance(10 * MINUTE);
-	const struct latency_view *view = view_of("ses", STAGE_REPLY);
-	ck_assert_uint_eq(view->recent, 0);
-	ck_assert_int_eq(view->p50, -1);
-	ck_assert_int_eq(view->longest, -1);
-	ck_assert_uint_eq(view->seen, 20);
+	ck_assert_uint_eq(recent("ses").seen, 0);
+	ck_assert_int_eq(recent("ses").p50, -1);
+	ck_assert_int_eq(recent("ses").longest, -1);
+	ck_assert_uint_eq(view_of("ses", STAGE_REPLY)->seen, 20);
 }
 END_TEST
 
@@ -133,12 +138,12 @@ START_TEST(what_is_older_than_twenty_minutes_is_gone_however_rarely_one_looks)
 {
 	note("ses", 100 * MS, 10);
 	clock_fake_advance(19 * MINUTE); /* nothing happens meanwhile */
-	ck_assert_uint_eq(view_of("ses", STAGE_REPLY)->recent, 10);
+	ck_assert_uint_eq(recent("ses").seen, 10);
 	clock_fake_advance(2 * MINUTE);
-	ck_assert_uint_eq(view_of("ses", STAGE_REPLY)->recent, 0);
+	ck_assert_uint_eq(recent("ses").seen, 0);
 	note("ses", 100 * MS, 10);
 	clock_fake_advance(60 * MINUTE);
-	ck_assert_uint_eq(view_of("ses", STAGE_REPLY)->recent, 0);
+	ck_assert_uint_eq(recent("ses").seen, 0);
 }
 END_TEST
 
@@ -299,6 +304,25 @@ START_TEST(relays_come_in_the_order_in_which_they_were_seen)
 }
 END_TEST
 
+START_TEST(one_relay_is_shown_alone)
+{
+	note("zoho", 1, 1);
+	note("ses", 1 * SECOND, 3);
+	latency_note("ses", STAGE_MAIL, 1);
+	looked_for.relay = "ses";
+	looked_for.stage = STAGE_REPLY;
+	views = 0;
+	latency_of("ses", on_view, NULL);
+	ck_assert_uint_eq(views, 2);
+	ck_assert_uint_eq(found.seen, 3);
+	latency_of("nobody", on_view, NULL);
+	ck_assert_uint_eq(views, 2);
+	ck_assert_uint_eq(latency_quantiles("nobody", STAGE_REPLY).seen, 0);
+	ck_assert_int_eq(latency_quantiles("nobody", STAGE_REPLY).longest, -1);
+	ck_assert_int_eq(latency_quantiles("ses", STAGE_DATA).p50, -1);
+}
+END_TEST
+
 START_TEST(hundreds_of_relays)
 {
 	char name[16];
@@ -336,6 +360,7 @@ Suite *latency_suite(void)
 	tcase_add_test(tcase, a_set_up_counts_with_its_connection_alone);
 	tcase_add_test(tcase, a_stage_that_was_not_seen_does_not_count);
 	tcase_add_test(tcase, relays_come_in_the_order_in_which_they_were_seen);
+	tcase_add_test(tcase, one_relay_is_shown_alone);
 	tcase_add_test(tcase, hundreds_of_relays);
 	suite_add_tcase(suite, tcase);
 	return suite;
