@@ -358,7 +358,7 @@ static void write_stalls(const struct picture *picture)
 	static const char total[] = "relaypool_stalls_total", open[] = "relaypool_stalls_open";
 	FILE *out = picture->out;
 	family(out, total, "counter", "Stalls that began: a stage over its limit, by who kept the message waiting.");
-	for (enum stage stage = 0; stage < STAGE_COUNT; stage++)
+	for (enum stage stage = 0; stage <= STAGE_COUNT; stage++) /* the last one: of no message */
 		for (enum holder holder = 0; holder < HOLDER_COUNT; holder++) {
 			sample(out, total, "stage", stage_names[stage], "holder", holder_names[holder], NULL);
 			value(out, stall_count(stage, holder));

@@ -86,6 +86,7 @@ static void fill_rooms(void)
 	rooms.stalls[3].open = false;
 	rooms.stall_count = 4;
 	rooms.stalls_begun[STAGE_REPLY][HOLDER_RELAY] = 12;
+	rooms.stalls_begun[STAGE_COUNT][HOLDER_RELAYPOOL] = 2;
 	rooms.journeys_counted = (struct journey_counts){.seen = 800, .partial = 40, .expired = 3, .lost = 1};
 	rooms.milter = (struct milter_counts){.connections = 5, .messages = 900, .tagged = 850};
 	rooms.session_count = 2;
@@ -124,6 +125,7 @@ START_TEST(counters_are_those_of_the_rooms)
 	expect("relaypool_replayed_total", "relay=socketlabs", 6);
 	expect("relaypool_waited_total", "relay=socketlabs,cause=cap", 9);
 	expect("relaypool_stalls_total", "stage=reply,holder=relay", 12);
+	expect("relaypool_stalls_total", "stage=-,holder=relaypool", 2);
 	expect("relaypool_journeys_total", "complete=yes", 800);
 	expect("relaypool_journeys_total", "complete=no", 40);
 	expect("relaypool_journeys_expired_total", "", 3);

@@ -40,7 +40,7 @@ struct rooms {
 	usec_t stall_limit;                    /* of every stage */
 	struct wait waits[4];                  /* at the relays */
 	size_t wait_count;
-	unsigned long stalls_begun[STAGE_COUNT][HOLDER_COUNT];
+	unsigned long stalls_begun[STAGE_COUNT + 1][HOLDER_COUNT];
 	struct journey_counts journeys_counted;
 	struct milter_counts milter;
 	char called[64];          /* the last changing call: "pause socketlabs" */
