@@ -56,6 +56,7 @@ static int stalls_print(const json_t *answer, bool all)
 static const double age_bounds[AGES - 1] = {1, 5, 15, 60}; /* seconds */
 
 struct shape {
+	bool open;                                       /* one of them lasts */
 	unsigned long all[AGES + 1];                     /* the first one counts all ages */
 	unsigned long stages[STAGE_COUNT + 1][AGES + 1]; /* the last one: what is in no stage */
 };
@@ -71,6 +72,7 @@ static void shape_add(struct shape *shape, const json_t *stall)
 		return;
 	while (age < AGES - 1 && json_number_value(seconds) >= age_bounds[age])
 		age++;
+	shape->open |= json_is_true(json_object_get(stall, "open"));
 	shape->all[0]++;
 	shape->all[age + 1]++;
 	shape->stages[stage][0]++;
@@ -100,7 +102,7 @@ static int shape_print(const json_t *answer)
 	for (size_t stage = 0; stage <= STAGE_COUNT; stage++)
 		if (shape.stages[stage][0] > 0)
 			shape_line(stage < STAGE_COUNT ? stage_names[stage] : "-", shape.stages[stage]);
-	return EXIT_OK;
+	return shape.open ? EXIT_PROBLEM : EXIT_OK;
 }
 
 int show_stalls(const json_t *answer, const char *argument)

@@ -173,12 +173,15 @@ START_TEST(the_shape_counts_stalls_by_stage_and_age)
 				       "    pool      2      0      1      0      0      1\n"
 				       "   reply      2      0      0      1      1      0\n"
 				       "       -      1      1      0      0      0      0\n";
-	ck_assert_int_eq(RUN("stalls", "shape"), 0);
+	ck_assert_int_eq(RUN("stalls", "shape"), 1);
 	ck_assert_str_eq(output, expected);
-	ck_assert_int_eq(RUN("stalls", "--shape"), 0);
+	ck_assert_int_eq(RUN("stalls", "--shape"), 1);
 	ck_assert_str_eq(output, expected);
 	ck_assert_int_eq(RUN("-j", "stalls", "shape"), 0);
 	expect_says("\"stage\":\"pool\"");
+	rooms.stalls[0].open = false;
+	ck_assert_int_eq(RUN("stalls", "shape"), 0);
+	ck_assert_str_eq(output, expected);
 }
 END_TEST
 
