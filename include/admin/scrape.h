@@ -1,7 +1,8 @@
 /*
  * The metrics over HTTP, for Prometheus: GET and HEAD of /metrics on a loopback address, one request on a connection.
  * A scraper has one span of time for all of it and is cut then, whatever it does meanwhile; none ever waits for
- * another, and mail waits for none. Loop thread only; called by main.
+ * another, and mail waits for none. However often it is asked for, the text is made once a second. Loop thread only;
+ * called by main.
  */
 #ifndef ADMIN_SCRAPE_H
 #define ADMIN_SCRAPE_H
@@ -13,6 +14,7 @@
 #define SCRAPE_HEAD_MAX 8192                /* octets of a request line and its headers */
 #define SCRAPE_BODY_MAX 65536               /* octets behind them that are thrown away */
 #define SCRAPE_PATIENCE (10 * USEC_PER_SEC) /* from accept(2) to close(2) */
+#define SCRAPE_KEPT USEC_PER_SEC            /* who asks so soon after another gets the same text */
 
 struct scrape;
 

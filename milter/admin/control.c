@@ -121,7 +121,7 @@ static json_t *client_obey(struct client *client, enum admin_verb verb, const ch
 	if (!info->changes)
 		return answer_make(client->control->doors, verb, argument);
 	json_t *answer;
-	static struct log_limit refusals = LOG_LIMIT("control");
+	static struct log_limit refusals = LOG_LIMIT("control_refused");
 	bool refused = !may_change(client);
 	if (!refused)
 		answer = answer_make(client->control->doors, verb, argument);
@@ -237,7 +237,7 @@ static void control_accept(struct evconnlistener *listener, evutil_socket_t fd, 
 static void control_accept_failed(struct evconnlistener *listener, void *arg)
 {
 	struct control *control = arg;
-	static struct log_limit limit = LOG_LIMIT("control");
+	static struct log_limit limit = LOG_LIMIT("control_accept");
 	if (log_limit_passes(&limit, NULL))
 		log_error("control: cannot accept a connection: %s; trying again in 1 s", strerror(errno));
 	evconnlistener_disable(listener);

@@ -1,7 +1,7 @@
 /*
  * A small HTTP server (RFC 9112) for one page, the metrics. Called by main. Not libevent's evhttp: 2.1 can neither
  * count its connections nor bound their whole time, and a socket without descriptors makes it spin. Never waits for a
- * client, and keeps nothing of a request but the line that asks.
+ * client, keeps nothing of a request but the line that asks, and asks the rooms no more than once a second.
  */
 #include <config.h>
 
@@ -20,6 +20,7 @@
 
 #include "admin/metrics.h"
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "base/loop.h"
 #include "base/mem.h"
 
@@ -51,6 +52,9 @@ struct scrape {
 	struct listening *current, *prepared; /* NULL: none */
 	bool keep;                            /* while preparing: the new snapshot has the present one */
 	struct timer pause;                   /* accept(2) failed: again in a second */
+	char *text;                           /* the metrics as they were last made; NULL: never yet */
+	size_t length;
+	usec_t made; /* clock_now() */
 	struct list clients;
 };
 
@@ -91,12 +95,22 @@ static void client_refuse(struct client *client, const char *status, const char 
 	client_answer(client, status, PLAIN_TYPE, sentence, strlen(sentence), head);
 }
 
+/* With hundreds of relays it takes a while to make, and whoever may connect may ask without end. */
+static void scrape_refresh(struct scrape *scrape)
+{
+	usec_t now = clock_now();
+	if (scrape->text && now - scrape->made < SCRAPE_KEPT)
+		return;
+	free(scrape->text);
+	scrape->text = metrics_text(scrape->doors, &scrape->length);
+	scrape->made = now;
+}
+
 static void client_serve(struct client *client, bool head)
 {
-	size_t length;
-	char *text = metrics_text(client->scrape->doors, &length);
-	client_answer(client, "200 OK", METRICS_CONTENT_TYPE, text, length, head);
-	free(text);
+	struct scrape *scrape = client->scrape;
+	scrape_refresh(scrape);
+	client_answer(client, "200 OK", METRICS_CONTENT_TYPE, scrape->text, scrape->length, head);
 }
 
 /* ---- requests ---- */
@@ -224,7 +238,9 @@ static void scrape_accept(struct evconnlistener *listener, evutil_socket_t fd, s
 static void scrape_accept_failed(struct evconnlistener *listener, void *arg)
 {
 	struct scrape *scrape = arg;
-	log_error("metrics: cannot accept a connection: %s; trying again in 1 s", strerror(errno));
+	static struct log_limit limit = LOG_LIMIT("metrics_accept");
+	if (log_limit_passes(&limit, NULL))
+		log_error("metrics: cannot accept a connection: %s; trying again in 1 s", strerror(errno));
 	evconnlistener_disable(listener);
 	timer_arm(&scrape->pause, USEC_PER_SEC);
 }
@@ -312,5 +328,6 @@ void scrape_free(struct scrape *scrape)
 		client_free(LIST_ENTRY_OF(node, struct client, node));
 	listening_close(&scrape->current);
 	listening_close(&scrape->prepared);
+	free(scrape->text);
 	free(scrape);
 }

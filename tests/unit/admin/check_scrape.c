@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "admin/scrape.h"
+#include "base/log.h"
+#include "base/log_limit.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "check_admin.h"
@@ -281,6 +283,31 @@ START_TEST(a_request_may_come_in_pieces)
 }
 END_TEST
 
+static unsigned long sent_by(const char *answer)
+{
+	static const char sample[] = "relaypool_recipients_total{relay=\"socketlabs\",status=\"sent\"} ";
+	const char *found = strstr(answer, sample);
+	ck_assert_ptr_nonnull(found);
+	return strtoul(found + strlen(sample), NULL, 10);
+}
+
+START_TEST(the_text_is_made_once_a_second)
+{
+	unsigned long sent[4];
+	for (unsigned i = 0; i < 4; i++) {
+		rooms.stats = (struct stats_view){.relay = "socketlabs", .counts = {.sent = i + 1}};
+		char *answer = ask(GET);
+		sent[i] = sent_by(answer);
+		free(answer);
+		clock_fake_advance(i == 0 ? SCRAPE_KEPT - 1 : 1);
+	}
+	ck_assert_uint_eq(sent[0], 1);
+	ck_assert_uint_eq(sent[1], 1);
+	ck_assert_uint_eq(sent[2], 3);
+	ck_assert_uint_eq(sent[3], 3);
+}
+END_TEST
+
 /* ---- those that do not behave ---- */
 
 START_TEST(a_request_without_end_is_431)
@@ -413,6 +440,39 @@ START_TEST(no_more_than_a_few_are_connected)
 }
 END_TEST
 
+static unsigned accept_errors, told;
+
+static void count_lines(enum log_level level, const char *line)
+{
+	accept_errors += level == LOG_LEVEL_ERROR && strstr(line, "metrics: cannot accept a connection: ");
+	sscanf(line, "log: line=metrics_accept, unlogged=%u", &told);
+}
+
+START_TEST(a_lack_of_descriptors_does_not_fill_the_log)
+{
+	struct rlimit before, none;
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	struct sockaddr_in address = loopback(port);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	none.rlim_cur = (rlim_t)fd; /* so that no descriptor is left */
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	accept_errors = told = 0;
+	log_capture(count_lines);
+	for (int i = 0; i < 60; i++) {
+		loop_settle();
+		clock_fake_advance(USEC_PER_SEC);
+	}
+	log_limit_tell();
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	ck_assert_uint_ge(accept_errors, 10);
+	ck_assert_uint_le(accept_errors, 20);
+	ck_assert_uint_ge(told, 40);
+	close(fd);
+}
+END_TEST
+
 START_TEST(without_descriptors_it_tries_again_later)
 {
 	struct rlimit before, none;
@@ -496,6 +556,7 @@ Suite *scrape_suite(void)
 	tcase_add_test(answers, other_methods_are_405);
 	tcase_add_test(answers, what_is_no_request_is_400);
 	tcase_add_test(answers, a_request_may_come_in_pieces);
+	tcase_add_test(answers, the_text_is_made_once_a_second);
 	suite_add_tcase(suite, answers);
 	TCase *hostile = tcase_create("hostile");
 	tcase_add_checked_fixture(hostile, setup, teardown);
@@ -507,6 +568,7 @@ Suite *scrape_suite(void)
 	tcase_add_test(hostile, who_trickles_is_cut);
 	tcase_add_test(hostile, who_never_leaves_is_cut);
 	tcase_add_test(hostile, no_more_than_a_few_are_connected);
+	tcase_add_test(hostile, a_lack_of_descriptors_does_not_fill_the_log);
 	tcase_add_test(hostile, without_descriptors_it_tries_again_later);
 	suite_add_tcase(suite, hostile);
 	TCase *reloads = tcase_create("reload");
