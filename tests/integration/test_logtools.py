@@ -20,6 +20,8 @@ STALLS = (
     "warning: stall: event=begin, id=91, relay=good, stage=reply, holder=relay, age=5.0, limit=5.0, waiting=7, cause=answer",
     "warning: stall: event=begin, id=92, relay=-, stage=mta, holder=mta, age=60, limit=60, waiting=1, cause=manager",
     "stall: event=end, id=91, relay=good, stage=reply, holder=relay, age=17.4, messages=23, cause=answer",
+    "warning: stall: event=begin, id=93, relay=-, stage=-, holder=relaypool, age=0.7, limit=0.5, waiting=3, cause=loop",
+    "stall: event=end, id=93, relay=-, stage=-, holder=relaypool, age=1.5, messages=3, cause=loop",
 )
 # Whatever a relay says stands at the end of a line; it must not count as a line of its own.
 FORGED = ("4fXyZ1: relay=good, host=a[192.0.2.1]:25, conn=1, conn_use=1, nrcpt=1, size=1, delay=1, delays=-/0.5/-/0.25, "
@@ -126,8 +128,10 @@ def _expect_metrics(texts, metrics):
     scene.equal(metrics["relaypool_connection_failures_total"], {("down",): failures}, "failures")
     scene.equal(metrics["relaypool_relay_up"], {("down",): 0}, "relays that are up or down")
     scene.equal(metrics["relaypool_stalls_total"],
-                {("answer", "relay", "good", "reply"): 1, ("manager", "mta", "-", "mta"): 1}, "stalls")
-    scene.equal(metrics["relaypool_stall_seconds_total"], {("answer", "relay", "good", "reply"): 17.4}, "time of stalls")
+                {("answer", "relay", "good", "reply"): 1, ("manager", "mta", "-", "mta"): 1,
+                 ("loop", "relaypool", "-", "-"): 1}, "stalls")
+    scene.equal(metrics["relaypool_stall_seconds_total"],
+                {("answer", "relay", "good", "reply"): 17.4, ("loop", "relaypool", "-", "-"): 1.5}, "time of stalls")
     scene.equal(metrics["relaypool_warnings_total"],
                 {(level,): n for level, n in _levels(texts).items() if level != "info"}, "warnings")
 
@@ -156,7 +160,8 @@ def _expect_rows(texts, path):
     rows = _query(path, "select event, relay, stage, holder, cause, age from relaypoold_log where kind = 'stall'")
     scene.equal([(*words, float(age)) for *words, age in rows],
                 [("begin", "good", "reply", "relay", "answer", 5.0), ("begin", "-", "mta", "mta", "manager", 60.0),
-                 ("end", "good", "reply", "relay", "answer", 17.4)], "stalls by lnav")
+                 ("end", "good", "reply", "relay", "answer", 17.4), ("begin", "-", "-", "relaypool", "loop", 0.7),
+                 ("end", "-", "-", "relaypool", "loop", 1.5)], "stalls by lnav")
 
 
 # ---- logcheck ----
