@@ -110,6 +110,37 @@ def test_prometheus_reads_and_evaluates_it():
     scene.equal(_families(daemon.json("metrics")["metrics"]), _families(text), "what -j shows")
 
 
+RULE_TEST = """
+rule_files: ["{rules}"]
+tests:
+  - interval: 1m
+    input_series:
+      - {{series: 'relaypool_stalls_open{{instance="mx1:9725", {labels}}}', values: "1x5"}}
+    alert_rule_test:
+      - eval_time: 3m
+        alertname: RelaypoolStall
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: "mx1:9725", {expected}}}
+            exp_annotations:
+              summary: "{summary}"
+              description: "The log has a line `stall: event=begin` with what is waited for."
+"""
+
+
+def test_the_alert_of_a_stall_says_whose_mail_is_stuck():
+    for relay, stage, holder, summary in (
+            ("far", "reply", "relay", "Mail for far is stuck in stage reply, kept by: relay"),
+            ("-", "queue", "mta", "Mail that has no relay yet is stuck in stage queue, kept by: mta"),
+            ("-", "-", "relaypool", "relaypoold on mx1:9725 is late itself, or syslog takes no lines")):
+        labels = {"relay": relay, "stage": stage, "holder": holder}
+        path = settings.work("rules.yml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(RULE_TEST.format(rules=ALERTS, summary=summary,
+                                        labels=", ".join(f'{name}="{value}"' for name, value in labels.items()),
+                                        expected=", ".join(f'{name}: "{value}"' for name, value in labels.items())))
+        promtool("test", "rules", path)
+
+
 def test_alerts_fire():
     """Those that need no more than a wait in the rules; their conditions, not the wait."""
     hung = ScriptedRelay("dot", "silent", every=1)
