@@ -51,7 +51,7 @@ enum stage {
 };
 extern const char *const stage_names[STAGE_COUNT + 1]; /* the last is "-": none */
 
-/* Who keeps a message waiting. One at a time; unknown where two cannot be told apart from where we stand, never a guess. */
+/* Who keeps a message waiting. One at a time; unknown where two cannot be told apart from here, never a guess. */
 enum holder {
 	HOLDER_CLIENT = 0, /* whoever hands the message to the MTA */
 	HOLDER_MTA,        /* the MTA, with its policy, its disk, its queue manager and the milters before us */
@@ -195,14 +195,11 @@ struct event {
 	const char *relay;   /* its name; "-" where no relay was asked. Borrowed for the call */
 	const char *host;    /* "name[address]:port"; "-" where not connected */
 	unsigned connection; /* number of the connection, 0 = none */
-	unsigned use;     /* EVENT_OUTCOME: how many transactions it had carried, this one included; CLOSED: in all */
-	const char *text; /* why: one line for an administrator; NULL: nothing to say, or EVENT_RELAY_DOWN told it */
-	usec_t took;      /* OPENED: set-up time; else 0 */
-	/*
-	 * OUTCOME: all stages from ingest to reply; OPENED: those of the set-up. Its clock stands. NULL elsewhere.
-	 */
+	unsigned use;        /* OUTCOME: how many transactions it had carried, this one included; CLOSED: in all */
+	const char *text;    /* why: one line for an administrator; NULL: nothing to say, or RELAY_DOWN told it */
+	usec_t took;         /* OPENED: set-up time; else 0 */
+	/* OUTCOME: all stages from ingest to reply; OPENED: those of the set-up. Its clock stands. NULL elsewhere. */
 	const struct journey *journey;
-
 	const struct message *message; /* OUTCOME, ARRIVED, REPLAYED */
 
 	/* EVENT_OUTCOME only */
@@ -213,8 +210,8 @@ struct event {
 	bool repeated; /* other recipients of the same transaction had another verdict, and its times were told then */
 	struct delays delays;
 	usec_t delay; /* all of it: MAIL at LMTP (or queue) to verdict */
-	enum cause
-		held_by; /* what it waited for in the pool, last, a set-up only if nothing else; CAUSE_COUNT: nothing */
+	/* What it waited for in the pool, last; a set-up only if for nothing else. CAUSE_COUNT: for nothing. */
+	enum cause held_by;
 };
 
 #endif

@@ -10,7 +10,7 @@
 
 #define DAEMON_ERROR_SIZE 512
 
-/* The daemon's line; the caller's. NULL if it has not answered, with one sentence in `error`. `argument` may be NULL. */
+/* The daemon's line; the caller's. NULL without an answer, with one sentence in `error`. `argument` may be NULL. */
 char *daemon_ask(const char *path, const char *verb, const char *argument, enum exit_code *code,
 		 char error[DAEMON_ERROR_SIZE]);
 /* True if a daemon listens there. */

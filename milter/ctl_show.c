@@ -1,6 +1,6 @@
 /*
- * How relaypoolctl shows each answer: tables for people, and what the answer means for the exit code. Called by ctl.c and
- * ctl_top.c. It never asks the daemon; why and stalls have files of their own.
+ * How relaypoolctl shows each answer: tables for people, and what the answer means for the exit code. Called by ctl.c
+ * and ctl_top.c. It never asks the daemon; why and stalls have files of their own.
  */
 #include <config.h>
 

@@ -1,6 +1,6 @@
 /*
- * Stalls as relaypoolctl shows them: a table, and their shape by stage and age as qshape(1) has it. Called by ctl.c and,
- * for the table, by ctl_top.c. It only counts what the daemon told.
+ * Stalls as relaypoolctl shows them: a table, and their shape by stage and age as qshape(1) has it. Called by ctl.c
+ * and, for the table, by ctl_top.c. It only counts what the daemon told.
  */
 #include <config.h>
 

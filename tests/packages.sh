@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what a job needs on Debian 12 or newer: `packages.sh demo` or `packages.sh tests`. Does nothing where all of it is
-# there. It starts no service, and refuses to replace one: Debian's MTA packages exclude one another.
+# Installs what a job needs on Debian 12 or newer: `packages.sh demo` or `packages.sh tests`. Does nothing where all of it
+# is there. It starts no service, and refuses to replace one: Debian's MTA packages exclude one another.
 # shellcheck disable=SC2086  # the lists are words
 set -eu
 

@@ -28,8 +28,8 @@ BUILDS = {
 # The sanitizers of some compilers fail now and then where the kernel spreads addresses widely.
 FIXED_ADDRESSES = ["setarch", os.uname().machine, "-R"]
 
-# What measures speed runs in the normal build and alone. So do runs in which nothing may stall, two at a time. The rest runs
-# under the sanitizers; most of it waits, so that three at a time do not take the processors from each other.
+# What measures speed runs in the normal build and alone. So do runs in which nothing may stall, two at a time. The rest
+# runs under the sanitizers; most of it waits, so that three at a time do not take the processors from each other.
 MEASURES = ["test_fairness", "test_link", "test_ratio", "test_slow_readers", "test_syslog"]
 CLEAN = ["test_clean"]
 REST = ["-j", "3", *(f"--except={name}" for name in MEASURES + CLEAN)]

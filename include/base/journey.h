@@ -1,6 +1,6 @@
 /*
- * The clock of a message's stages (struct journey, relaypool.h): pure functions, called by ingest and relay as a message
- * goes on, by observe to read it. A message is in one stage at a time, so that the stages add up to the whole.
+ * The clock of a message's stages (struct journey, relaypool.h): pure functions, called by ingest and relay as a
+ * message goes on, by observe to read it. A message is in one stage at a time, so that the stages add up to the whole.
  */
 #ifndef BASE_JOURNEY_H
 #define BASE_JOURNEY_H

@@ -35,8 +35,8 @@ void log_fatal(const char *format, ...) PRINTF_LIKE(1, 2); /* does not end the p
 unsigned long log_dropped(void);
 
 /*
- * How long the logger thread has been writing the line that it is at: what syslog takes no time for takes it no time, so
- * this is how long syslog has taken nothing. 0: it is not writing. From any thread; waits for nothing.
+ * How long the logger thread has been writing the line that it is at: what syslog takes no time for takes it no time,
+ * so this is how long syslog has taken nothing. 0: it is not writing. From any thread; waits for nothing.
  */
 usec_t log_stuck_for(void);
 

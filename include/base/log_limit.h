@@ -1,6 +1,6 @@
 /*
- * Bounds a log line that a peer, or a bad day, could cause again and again: the first ones are written, then one now and
- * then, and how many were not is told. One of these stands beside each such line. May be called from any thread.
+ * Bounds a log line that a peer, or a bad day, could cause again and again: the first ones are written, then one now
+ * and then, and how many were not is told. One of these stands beside each such line. May be called from any thread.
  */
 #ifndef BASE_LOG_LIMIT_H
 #define BASE_LOG_LIMIT_H

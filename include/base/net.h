@@ -49,7 +49,7 @@ bool net_set_owner(const struct endpoint *endpoint, uid_t user, gid_t group, cha
  */
 int net_listen(const struct endpoint *endpoint, gid_t group, mode_t mode, char error[NET_ERROR_SIZE]) MUST_CHECK;
 
-/* Starts a non-blocking TCP connection, close-on-exec, TCP_NODELAY. -1 with errno at once, else a socket in progress. */
+/* Starts a non-blocking TCP connection, close-on-exec, TCP_NODELAY. -1 with errno, else a socket in progress. */
 int net_connect(const struct sockaddr *address, socklen_t length) MUST_CHECK;
 
 /* Who is at the other end of a unix socket (SO_PEERCRED). */

@@ -19,7 +19,7 @@ struct door_note {
 	usec_t client, mta;
 	usec_t unknown; /* … that could not be told apart; 0 where all of it could */
 	usec_t ended;   /* clock_now() at the end of message */
-	bool outbound; /* the MTA said of a recipient that it goes to relaypoold; false: perhaps not, perhaps not asked */
+	bool outbound;  /* the MTA said of a recipient that it goes to relaypoold; false: maybe not, maybe not asked */
 };
 
 /*

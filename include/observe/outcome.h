@@ -9,7 +9,7 @@
 
 /* Subscribes. Loop thread only. */
 void outcome_start(void);
-/* Which outcomes have a line from now on; at the start and at each reload. Until then all have. Nothing is kept of `conf`. */
+/* Which outcomes have a line from now on; at the start and at each reload. Until then all have. `conf` is not kept. */
 void outcome_configure(const struct conf *conf);
 /* Lines of outcomes that `auto` has left out since the start. */
 unsigned long outcome_left_out(void);

@@ -21,7 +21,7 @@ struct pool_owner {
 	void (*back)(struct transaction *t, enum transaction_end end); /* t->pool is still set */
 	void (*announced)(struct pool *pool, const struct capabilities *caps);
 	void (*learned)(struct pool *pool); /* something that is to be remembered: pool_learned() */
-	/* Retired or stopped, and nothing is left in it; perhaps not for the first time. The router frees a retired one. */
+	/* Retired or stopped, and nothing is left in it; perhaps told again. The router frees a retired one. */
 	void (*empty)(struct pool *pool);
 };
 

@@ -1,6 +1,6 @@
 /*
- * What the control socket answers about time: where that of one message went, what is held up, how long each stage takes
- * at each relay. Called by control.c through answer.c. It names a holder only where one was observed.
+ * What the control socket answers about time: where that of one message went, what is held up, how long each stage
+ * takes at each relay. Called by control.c through answer.c. It names a holder only where one was observed.
  */
 #include <config.h>
 

@@ -86,7 +86,7 @@ static bool may_change(const struct client *client)
 	return client->uid == 0 || client->uid == geteuid() || client->uid == client->control->doors->owner;
 }
 
-/* An argument is a relay's name or a queue id; it goes into the log, so nothing passes that could look like another line. */
+/* An argument is a relay's name or a queue id; it goes into the log, so nothing passes that could be another line. */
 static bool argument_valid(const char *argument)
 {
 	for (const char *c = argument; *c; c++)

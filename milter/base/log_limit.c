@@ -1,6 +1,6 @@
 /*
- * Limits of log lines: a rate for each, and a list of those that were ever used, for what is still to be told. Called from
- * any thread, waits for nothing but its own short lock.
+ * Limits of log lines: a rate for each, and a list of those that were ever used, for what is still to be told. Called
+ * from any thread, waits for nothing but its own short lock.
  */
 #include <config.h>
 

@@ -154,7 +154,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	uint64_t count;
 	if (read(fd, &count, sizeof count) < 0)
 		assert(errno == EAGAIN || errno == EINTR);
-	/* No more than a queue full at a time: the sockets have their turn too. What is posted meanwhile wakes again. */
+	/* No more than a queue full at a time: the sockets have their turn too. What is posted later wakes again. */
 	struct post post;
 	for (size_t i = 0; i < POSTS_MAX && take_post(&post); i++)
 		post.fn(post.arg);

@@ -70,9 +70,9 @@ void session_say(struct session *session, const char *format, ...)
 
 /*
  * Writes what has been said, and says whether all of it is written; the loop writes the rest. To leave all of it to the
- * loop would cost three system calls for one. Above all it would write later, after whatever else this turn brings, such
- * as the next body on the relay's connection: killed between the two, we would have kept from the MTA what the relay has
- * taken.
+ * loop would cost three system calls for one. Above all it would write later, after whatever else this turn brings,
+ * such as the next body on the relay's connection: killed between the two, we would have kept from the MTA what the
+ * relay has taken.
  */
 static bool write_replies(struct session *session)
 {
@@ -287,7 +287,8 @@ static void end_of_data(struct session *session)
 
 /*
  * A recipient got its verdict. Verdicts come in any order; replies go out in the order of the recipients, with the last
- * one all that are not written yet. What comes next, pipelined commands or the end, waits for the next turn of the loop.
+ * one all that are not written yet. What comes next, pipelined commands or the end, waits for the next turn of the
+ * loop.
  */
 void session_settled(struct message *message, struct recipient *recipient)
 {

@@ -1,6 +1,7 @@
 /*
- * The journeys of messages by queue id. Called through base/publish.h, by stall's tick, and by ctl. What the door noted of
- * a message waits here for its outcome; each outcome is kept with it. Bounded: the oldest goes first, and is counted.
+ * The journeys of messages by queue id. Called through base/publish.h, by stall's tick, and by ctl. What the door noted
+ * of a message waits here for its outcome; each outcome is kept with it. Bounded: the oldest goes first, and is
+ * counted.
  */
 #include <config.h>
 
@@ -26,7 +27,7 @@
 /* A time in the queue that differs by more from what the message itself says is another message's of the same id. */
 #define SAME_QUEUE_TIME (60 * USEC_PER_SEC)
 
-/* One message at the door, on one of the lists by what is known of it, or one outcome, in the ring. All are in a bucket. */
+/* A message at the door, on one of the lists by what is known of it, or an outcome, in the ring. All have a bucket. */
 struct entry {
 	struct list node, bucket;
 	struct door_note note; /* queue_id alone is sure: ended -1 if the door saw nothing */

@@ -1,7 +1,8 @@
 /*
- * Stands before the C library's syslog(3) for whatever else in this process calls it, which is libmilter: as sigwait() in
- * milter.c does. libmilter logs from the threads of the sessions, when an MTA ends one in the middle of a command, say;
- * syslog(3) would wait there for a daemon that does not read. Our own log calls vsyslog(3), from its own thread alone.
+ * Stands before the C library's syslog(3) for whatever else in this process calls it, which is libmilter: as sigwait()
+ * in milter.c does. libmilter logs from the threads of the sessions, when an MTA ends one in the middle of a command,
+ * say; syslog(3) would wait there for a daemon that does not read. Our own log calls vsyslog(3), from its own thread
+ * alone.
  */
 #include <config.h>
 

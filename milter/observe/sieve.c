@@ -1,7 +1,7 @@
 /*
- * Leaves out lines of outcomes: as the configuration says, or, with `auto`, while there are many of them, so that a busy
- * day neither fills the disk nor meets the log daemon's own limit, which spares nothing. Slow and failed ones are never
- * left out by `auto`. Called by outcome.c; writes no line but about itself.
+ * Leaves out lines of outcomes: as the configuration says, or, with `auto`, while there are many of them, so that a
+ * busy day neither fills the disk nor meets the log daemon's own limit, which spares nothing. Slow and failed ones are
+ * never left out by `auto`. Called by outcome.c; writes no line but about itself.
  */
 #include <config.h>
 

@@ -1,7 +1,7 @@
 /*
  * Stalls. A tick four times a second asks the rooms what they wait for, puts what is over its limit and has one cause
- * together, and leaves out what only follows from another stall. Called by the clock and through base/publish.h; read by
- * ctl and metrics. It changes nothing in the rooms.
+ * together, and leaves out what only follows from another stall. Called by the clock and through base/publish.h; read
+ * by ctl and metrics. It changes nothing in the rooms.
  */
 #include <config.h>
 
@@ -108,8 +108,8 @@ static bool is_room(enum cause cause)
 }
 
 /*
- * Where there is no progress, the stage that lasts longest is now this, now that. In the pool a set-up only follows what
- * was waited for before.
+ * Where there is no progress, the stage that lasts longest is now this, now that. In the pool a set-up only follows
+ * what was waited for before.
  */
 static bool is_of(const struct stall *stall, const struct overdue *overdue)
 {

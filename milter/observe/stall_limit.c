@@ -1,6 +1,6 @@
 /*
- * How long each stage may last before it is a stall: as configured, or learned from what is usual. Asked by stall.c, its
- * watch, ctl and metrics; reports nothing.
+ * How long each stage may last before it is a stall: as configured, or learned from what is usual. Asked by stall.c,
+ * its watch, ctl and metrics; reports nothing.
  */
 #include <config.h>
 

@@ -206,8 +206,9 @@ static struct overdue *overdue_at(struct watch *watch, const char *relay)
 }
 
 /*
- * A full pool behind a relay that does not answer, a queue behind a full pool, a set-up that nobody waits for. Who waits
- * in the pool often began a moment before what it waits for: that is told then, if it is about to be over its limit.
+ * A full pool behind a relay that does not answer, a queue behind a full pool, a set-up that nobody waits for. Who
+ * waits in the pool often began a moment before what it waits for: that is told then, if it is about to be over its
+ * limit.
  */
 static bool follows(struct watch *watch, const struct overdue *overdue)
 {

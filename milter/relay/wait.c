@@ -111,8 +111,8 @@ static enum cause cause_by_state(const struct connection *c)
 
 /*
  * While a body is written. It gets on if enough has left since the mark, which then moves on to this look: however much
- * left before, a body that comes to a halt is waited for from there. Was it the relay's window that held us, for the most
- * part since the mark?
+ * left before, a body that comes to a halt is waited for from there. Was it the relay's window that held us, for the
+ * most part since the mark?
  */
 static bool window_holds(struct connection *c, const struct path *path)
 {
@@ -206,8 +206,8 @@ enum cause wait_cause(const struct pool *pool)
 static const enum stage set_up_stages[] = {STAGE_DNS, STAGE_CONNECT, STAGE_BANNER, STAGE_EHLO, STAGE_TLS, STAGE_AUTH};
 
 /*
- * The stages of the set-up that lay within the wait of a transaction move from its time in the pool to theirs. What came
- * before it began to wait is left out, the first stages first.
+ * The stages of the set-up that lay within the wait of a transaction move from its time in the pool to theirs. What
+ * came before it began to wait is left out, the first stages first.
  */
 void wait_share_set_up(struct transaction *t, const struct connection *c)
 {

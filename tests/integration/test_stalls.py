@@ -1,5 +1,5 @@
-"""Every cause of a stall, one at a time, in real runs: each is reported while it lasts, with the right stage and holder,
-and once more when it ends. And runs in which nothing stalls report nothing."""
+"""Every cause of a stall, one at a time, in real runs: each is reported while it lasts, with the right stage and
+holder, and once more when it ends. And runs in which nothing stalls report nothing."""
 import collections
 import contextlib
 import os

@@ -105,7 +105,7 @@ def _expect_report(relaypoold):
 
 
 def test_syslog_that_reads_nothing_is_told():
-    """In no line, as long as it lasts; by the control socket, and by lines of the time when they can be written again."""
+    """In no line, as long as it lasts; by the control socket, and by lines of it when they can be written again."""
     syslog = Syslog()
     relay = RelayPostfix().start()
     front = fronts.pooled()

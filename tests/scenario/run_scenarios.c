@@ -6,8 +6,9 @@
  *                                                the transcript of what happened is printed with -v too
  *
  * THE LANGUAGE (how lines are split into words, and `for`: script.h). Lines are carried out in order; after each,
- * everything happens that needs no time, unless the line ends with the word `then`. Time moves by `pass` and `run` alone. There are four relays, a to d, on
- * 127.0.0.1 to .4; those that have a `relay` line are configured, relay a if none has.
+ * everything happens that needs no time, unless the line ends with the word `then`. Time moves by `pass` and `run`
+ * alone. There are four relays, a to d, on 127.0.0.1 to .4; those that have a `relay` line are configured, relay a if
+ * none has.
  *
  * Configuration (taken at the first line that needs the router, and at `reload`):
  *   conf KEY=VALUE …             keys at the top of relaypool.conf
@@ -35,8 +36,8 @@
  * What a relay does:
  *   at [a] STEP [N | N..M | every | every=N] [conn=N] [with=TEXT] [pipelined]: ACTION; ACTION …
  *                                at that step, the first time or the N-th time that it fits (every=3: the first,
- *                                the fourth …), counted over all connections; `with`: only commands with this text; `pipelined`: only if more has
- *                                come behind it
+ *                                the fourth …), counted over all connections; `with`: only commands with this text;
+ *                                `pipelined`: only if more has come behind it
  *     STEP                       connect banner ehlo starttls tls auth auth-line mail rcpt data bdat body end rset quit
  *                                unknown eof (body: its first octets came, by BDAT those of each chunk; end: the end of
  *                                data or of the last chunk; eof: the client closed). What is said at bdat, or at body

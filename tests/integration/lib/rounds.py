@@ -1,5 +1,5 @@
-"""How much longer a message takes while something goes wrong beside it: rounds with it and without by turns, so that each is
-compared with its neighbour, under much the same load of the machine."""
+"""How much longer a message takes while something goes wrong beside it: rounds with it and without by turns, so that each
+is compared with its neighbour, under much the same load of the machine."""
 import re
 import statistics
 

@@ -173,7 +173,7 @@ class _Connection:
         raise Gone
 
     def strike_in_body(self):
-        """An early verdict can be told from a punctual one only while the sender still writes: the message must be large."""
+        """An early verdict can be told from a punctual one only while the sender writes: the message must be large."""
         fault = self.relay.due("body")
         if fault in ("twice", "early"):
             self.say(REPLIES["dot"])

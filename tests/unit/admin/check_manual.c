@@ -1,4 +1,4 @@
-/* relaypool.conf(5) and relaypoolctl(8) against the code: every key and verb is there, none too many, defaults are right. */
+/* relaypool.conf(5) and relaypoolctl(8) against the code: every key and verb, none too many, the right defaults. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

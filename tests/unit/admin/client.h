@@ -1,5 +1,6 @@
 /*
- * A client of the control socket of rooms.h, and relaypoolctl as an administrator runs it, while this process serves it.
+ * A client of the control socket of rooms.h, and relaypoolctl as an administrator runs it, while this process serves
+ * it.
  */
 #ifndef TESTS_UNIT_ADMIN_CLIENT_H
 #define TESTS_UNIT_ADMIN_CLIENT_H

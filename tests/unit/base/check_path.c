@@ -1,6 +1,6 @@
 /*
- * Unit tests of base/path on loopback: a reader that stops, and, with a filter at the receiving socket that swallows all
- * packets, a path that loses everything.
+ * Unit tests of base/path on loopback: a reader that stops, and, with a filter at the receiving socket that swallows
+ * all packets, a path that loses everything.
  */
 #include <config.h>
 

@@ -603,7 +603,7 @@ END_TEST
 
 /* ---- our own delay ---- */
 
-/* Nothing of ours runs for so long: real time, for the scripted clock leaves out no timer. No time has passed before. */
+/* Nothing of ours runs for so long: real time, for the scripted clock leaves out no timer. None has passed before. */
 static void block(usec_t real)
 {
 	usleep((useconds_t)real);

@@ -17,7 +17,7 @@ Suite *transaction_suite(void);
 Suite *trouble_suite(void);
 Suite *wait_suite(void);
 
-/* A transaction with `recipients` recipients, of a message with a body of a few octets. Frees itself and the message. */
+/* A transaction with `recipients` recipients, of a message with a body of some octets. Frees itself and the message. */
 struct transaction *a_transaction(size_t recipients);
 void end_transaction(struct transaction *t);
 
