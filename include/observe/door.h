@@ -24,8 +24,8 @@ struct door_note {
 
 /*
  * Every message that is under way at the door: stage client or mta, cause client, server or door. It is from MAIL on in
- * ten sessions a second, from DATA on in others, and wherever the MTA has the word: it may be at work on one that it
- * has not told of yet. Asks the kernel of at most 64 sessions. Loop thread.
+ * ten sessions a second, from DATA on in others, until the MTA has answered its end. Sessions without a message are
+ * never told. Asks the kernel of at most 64 sessions. Loop thread.
  */
 void door_each_wait(wait_fn *fn, void *arg);
 /* The notes since the last call, oldest first, each once. Returns how many were lost because nobody asked in time. */

@@ -37,6 +37,7 @@ struct door {
 	bool fresh;     /* before its first message, whose time counts from the beginning */
 	bool under_way; /* a message is, from MAIL on */
 	bool in_body;   /* since DATA */
+	bool ended;     /* a message has, and the MTA has not answered its client yet */
 	bool outbound;
 	bool blind; /* some of the message's time could not be asked for */
 	char queue_id[sizeof((struct door_note *)NULL)->queue_id];
@@ -200,7 +201,7 @@ static void begin_step(struct door *door, enum turn turn)
 	}
 	door->steps++;
 	door->stepped = door->looked = door->counted = door->since = now;
-	door->unread = false;
+	door->unread = door->ended = false;
 	door->stage = STAGE_CLIENT;
 	door->cause = CAUSE_DOOR;
 }
@@ -288,6 +289,7 @@ void door_end(struct door *door, const char *queue_id)
 	set_queue_id(door, queue_id);
 	if (door->under_way && queue_id != NULL)
 		leave_note(door);
+	door->ended = door->under_way;
 	forget_message(door);
 	end_step();
 }
@@ -298,6 +300,7 @@ void door_abort(struct door *door)
 	pthread_mutex_lock(&room.mutex);
 	if (door->under_way)
 		forget_message(door);
+	door->ended = false;
 	door->stage = STAGE_CLIENT;
 	door->cause = CAUSE_DOOR;
 	pthread_mutex_unlock(&room.mutex);
@@ -372,6 +375,7 @@ static void take_look(struct door *door, usec_t now, const struct net_turn *told
 	else
 		count_idle(door, now, turn == TURN_MTA ? told : NULL);
 	find_wait(door, now, told, turn);
+	door->ended = door->ended && told->data_sent == door->last.told.data_sent;
 	door->last = (struct turn_step){.told = *told, .turn = turn};
 	if (!door->in_body && turn_settled(told, turn))
 		door->step = door->last;
@@ -400,8 +404,8 @@ static void look_at(struct door *door)
 }
 
 /*
- * Gives the sessions back, with what is waited for where a message is under way. It is too where the MTA has the word:
- * it may not have told of it yet.
+ * Gives the sessions back, with what is waited for where a message is under way; or where one has ended and the MTA is
+ * still at work on it. Without a message nothing is told: whoever connects could raise what he likes.
  */
 static void give_back(void)
 {
@@ -409,7 +413,7 @@ static void give_back(void)
 	for (struct look *look = looks; look < looks + look_count; look++) {
 		struct door *door = look->door;
 		door->lent = false;
-		look->under_way = (door->under_way || door->cause == CAUSE_SERVER) && !door->gone;
+		look->under_way = (door->under_way || (door->ended && door->cause == CAUSE_SERVER)) && !door->gone;
 		look->wait = (struct wait){
 			.relay = "-", .stage = door->stage, .cause = door->cause, .since = door->since, .messages = 1};
 		memcpy(look->queue_id, door->queue_id, sizeof look->queue_id);
