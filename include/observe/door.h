@@ -26,6 +26,13 @@ struct door_note {
  * Every message that is under way at the door: stage client or mta, cause client, server or door. It is from MAIL on in
  * ten sessions a second, from DATA on in others, until the MTA has answered its end. Sessions without a message are
  * never told. Asks the kernel of at most 64 sessions. Loop thread.
+ *
+ * What can be told: the MTA has the word where it leaves octets unread, or owes the answer to a command that it has told
+ * the milter of and waited for its reply (MAIL in a sample of sessions, and the end of message). The client has it where
+ * the MTA spoke last, and while the body comes. What cannot, and is CAUSE_DOOR: where the client spoke last and all was
+ * read, as the kernel knows octets, not commands. It may be half of one, and the client's; or whole, and with the MTA's
+ * policy or a milter before ours. The note has it as the MTA's if the next segment came after the answer, else as
+ * unknown. Nor can a pause in the body be told from its end.
  */
 void door_each_wait(wait_fn *fn, void *arg);
 /* The notes since the last call, oldest first, each once. Returns how many were lost because nobody asked in time. */

@@ -353,15 +353,20 @@ static int compare(const void *a, const void *b)
 	return one->looked < other->looked ? -1 : one->looked > other->looked;
 }
 
-/* With the mutex held: what is waited for, and since when, as the kernel tells it. */
+/*
+ * With the mutex held: what is waited for, and since when, as the kernel tells it. The MTA is named only where it has
+ * the word for sure.
+ */
 static void find_wait(struct door *door, usec_t now, const struct net_turn *told, enum turn turn)
 {
 	door->stage = turn == TURN_MTA ? STAGE_MTA : STAGE_CLIENT;
 	door->cause = turn == TURN_MTA ? CAUSE_SERVER : turn == TURN_CLIENT ? CAUSE_CLIENT : CAUSE_DOOR;
 	if (turn == TURN_CLIENT)
 		door->since = told->sent < told->received || !door->in_body ? now - told->sent : door->stepped;
-	else if (turn == TURN_UNKNOWN || told->unread == 0 || !door->unread)
+	else if (told->unread == 0 || !door->unread)
 		door->since = now - told->received; /* else it has not caught up since */
+	if (turn == TURN_MTA && told->unread == 0 && door->since > door->stepped)
+		door->since = door->stepped; /* it owes an answer since then, whatever came later */
 	door->unread = told->unread > 0;
 }
 
@@ -369,11 +374,12 @@ static void find_wait(struct door *door, usec_t now, const struct net_turn *told
 static void take_look(struct door *door, usec_t now, const struct net_turn *told)
 {
 	enum turn turn = turn_judge(told, &door->step, door->in_body);
+	struct turn_times times = door->times;
+	door->counted = turn_count_look(&times, door->counted, now, told, turn, door->in_body, &door->last);
 	if (door->fresh || door->under_way)
-		door->counted =
-			turn_count_look(&door->times, door->counted, now, told, turn, door->in_body, door->unread);
-	else
-		count_idle(door, now, turn == TURN_MTA ? told : NULL);
+		door->times = times;
+	else if (told->data_received != door->came)
+		door->times.mta = times.mta; /* between two messages, as in count_idle() */
 	find_wait(door, now, told, turn);
 	door->ended = door->ended && told->data_sent == door->last.told.data_sent;
 	door->last = (struct turn_step){.told = *told, .turn = turn};

@@ -283,6 +283,13 @@ class Dribbler:
         self.client.command("RSET")
         self.client.close()
 
+    def step_by_step(self, last):
+        """Without PIPELINING, as far as `last`."""
+        self.client.command("MAIL FROM:<sender@front.test>")
+        self.client.send(last)
+        self.over.wait(60)
+        self.client.close()
+
     def body(self, pause, size):
         """In pieces of `size` octets, `pause` seconds apart, until it is over; then the rest at once."""
         self.client.begin(self.message)
@@ -354,13 +361,26 @@ def test_mta_causes():
             dribbler[0].start(getattr(dribbler[0], how), *arguments)
         cases.append(Case(name, "client", holder, cause, begin, lambda: dribbler[0].over.set()))
     client_case("silent client", "client", "client", "silent_after_mail")
+    client_case("half a command", "unknown", "door", "step_by_step", b"RCPT TO:<r@")
     client_case("dribbling client", "client", "client", "body", 0.1, 20)
     client_case("client that stops", "unknown", "door", "body", 60, 5000)
 
+    # A client that sends all at once is owed the answer to MAIL; of the others nobody can tell it from half a command.
     def slow_policy():
         policy.gate.clear()
         send(front, "policy")
     cases.append(Case("policy", "mta", "mta", "server", slow_policy, policy.gate.set))
+    waiting = []
+
+    def slow_policy_step_by_step():
+        policy.gate.clear()
+        waiting.append(Dribbler("policy"))
+        waiting[0].start(waiting[0].step_by_step, b"RCPT TO:<r@policy.example>\r\n")
+
+    def no_policy():
+        policy.gate.set()
+        waiting[0].over.set()
+    cases.append(Case("policy, step by step", "client", "unknown", "door", slow_policy_step_by_step, no_policy))
     cases.append(Case("milter at RCPT", "mta", "mta", "server", lambda: send_to(SLEEPY["rcpt"], "plain")))
     cases.append(Case("milter at the end", "client", "unknown", "door", lambda: send_to(SLEEPY["eom"], "plain")))
 
