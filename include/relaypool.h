@@ -209,9 +209,8 @@ struct event {
 	unsigned recipients; /* how many this line is about */
 	bool repeated; /* other recipients of the same transaction had another verdict, and its times were told then */
 	struct delays delays;
-	usec_t delay; /* all of it: MAIL at LMTP (or queue) to verdict */
-	/* What it waited for in the pool, last; a set-up only if for nothing else. CAUSE_COUNT: for nothing. */
-	enum cause held_by;
+	usec_t delay;       /* all of it: MAIL at LMTP (or queue) to verdict */
+	enum cause held_by; /* what its wait in the pool was for, for the most part; CAUSE_COUNT: it has not waited */
 };
 
 #endif

@@ -18,7 +18,7 @@ struct journey_view {
 	enum status status; /* settled only, like all below */
 	bool ambiguous;
 	unsigned recipients, connection, use;
-	enum cause held_by; /* CAUSE_COUNT: nothing in the pool */
+	enum cause held_by; /* what its wait in the pool was for, for the most part; CAUSE_COUNT: nothing */
 	const char *text;   /* the verdict, one line */
 };
 

@@ -22,7 +22,7 @@ struct stats_totals {
 	unsigned long failed;                 /* connections that could not be set up */
 	unsigned long replayed;               /* transactions, unseen by the MTA */
 	unsigned long replies[STATS_REPLIES]; /* final ones: one for all recipients of a message that it settles */
-	unsigned long waited[CAUSE_COUNT];    /* messages that waited in the pool, by what the longest wait was for */
+	unsigned long waited[CAUSE_COUNT];    /* messages that waited in the pool, by what for, for the most part */
 };
 
 /* All of it since the start. */

@@ -67,7 +67,11 @@ struct pool {
 	usec_t pause_told;          /* clock_now() when the log was told of a pause; 0: never */
 	const void *throttled;      /* the message it was about, to be compared only */
 	unsigned hold;              /* bits of enum pool_hold */
-	enum cause held_by; /* why the first that waits was not given to a connection, last; CAUSE_COUNT: none waits */
+
+	/* why the first that waits is not given to a connection: how long it was so in all, up to `held_since` */
+	enum cause held_by; /* since then; CAUSE_COUNT: none waits, or it is not known yet */
+	usec_t held_since;
+	usec_t held_total[CAUSE_COUNT];
 
 	/* health */
 	bool proven;          /* the last thing we know is good */
@@ -118,6 +122,8 @@ bool pool_reconfigure(struct pool *pool, const struct relay_conf *relay) MUST_CH
 
 /* Takes a transaction; `again`: it has been here before and goes first. */
 void pool_submit(struct pool *pool, struct transaction *t, bool again);
+/* It waits no longer: off the list, without a word to anybody. */
+void pool_leave(struct transaction *t);
 /* While it waits it comes back at once (END_WITHDRAWN), else when its connection lets go of it. */
 void pool_withdraw(struct pool *pool, struct transaction *t);
 /* The deadline: the connection that carries it is closed, it comes back soon. Asserts that one does. */

@@ -62,13 +62,21 @@ struct transaction {
 	usec_t waited;              /* in the pool so far, without set-up */
 	usec_t setup;               /* besides that, for a connection being set up; -1: never waited for one */
 	struct journey journey;     /* from the end of data at LMTP on */
-	enum cause
-		held_by; /* what it waited for in the pool, last, a set-up only if nothing else; CAUSE_COUNT: nothing */
+	/*
+	 * What its time in the pool was for, set-ups included. While it waits, less what the pool's own total was when it
+	 * began: pool_leave() adds what it is then, so that who waits is not looked at meanwhile.
+	 */
+	usec_t held[CAUSE_COUNT];
 };
 
 /* For the recipients `from` holds (copied); a reference to the message is taken. */
 struct transaction *transaction_create(struct message *message, struct recipient *const *from, size_t count);
 void transaction_free(struct transaction *transaction); /* must be on no list */
+
+/* Its clock goes on, perhaps in the same stage; what it spent on its connection behind others is their turn. */
+void transaction_enter(struct transaction *transaction, enum stage stage);
+/* What its wait in the pool was for, for the most part; CAUSE_COUNT: it has hardly waited. Not while it waits. */
+enum cause transaction_held_by(const struct transaction *transaction);
 
 /* Forgets the attempt before: a connection takes it anew. */
 void transaction_restart(struct transaction *transaction);

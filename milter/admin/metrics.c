@@ -250,7 +250,7 @@ static void write_waits(const struct picture *picture)
 				sample(out, waiting, "relay", row->name, "cause", cause_names[cause], NULL);
 				value(out, row->waiting[cause]);
 			}
-	family(out, waited, "counter", "Messages that have waited in the pool, by what their longest wait was for.");
+	family(out, waited, "counter", "Messages that have waited in the pool, by what for, for the most part.");
 	for (const struct relay_row *row = picture->relays; row < relays_end(picture); row++)
 		for (enum cause cause = 0; cause < CAUSE_COUNT; cause++)
 			if (row->waiting[cause] > 0 || row->stats.totals.waited[cause] > 0) {

@@ -87,7 +87,7 @@ static void publish_outcome(const struct message *m, const struct transaction *t
 		.recipients = count,
 		.repeated = repeated,
 		.journey = &journey,
-		.held_by = t ? t->held_by : CAUSE_COUNT,
+		.held_by = t ? transaction_held_by(t) : CAUSE_COUNT,
 	};
 	fill_times(&event, m, t);
 	publish(&event);
@@ -305,6 +305,7 @@ static void send_rest(struct delivery *d, struct transaction *t)
 		struct transaction *another = add_transaction(d, rest, count);
 		another->relay_index = t->relay_index;
 		another->journey = t->journey;
+		memcpy(another->held, t->held, sizeof(another->held));
 		pool_learn_recipients(t->pool, transaction_accepted(t));
 		submit(d, another, true);
 	}
@@ -374,7 +375,7 @@ static void leave(struct pool *pool)
 		struct delivery *d = t->delivery;
 		if (!another_is_usable(d, t))
 			continue;
-		list_remove(&t->node);
+		pool_leave(t);
 		move_on(d, t, pool->throttle_why);
 		end_if_done(d);
 	}
@@ -505,7 +506,7 @@ static void become_late(struct delivery *d)
 		if (t->connection != NULL)
 			continue;
 		struct reply *why = may_not_begin(d, t);
-		list_remove(&t->node);
+		pool_leave(t);
 		give_up(t, why);
 		reply_unref(&why);
 	}
@@ -588,7 +589,7 @@ void delivery_resubmit(struct pool *pool)
 		/* From the end: each goes before those that are there already. */
 		struct transaction *t = LIST_ENTRY_OF(pool->waiting.prev, struct transaction, node);
 		struct delivery *d = t->delivery;
-		list_remove(&t->node);
+		pool_leave(t);
 		t->waited += clock_now() - t->queued;
 		t->queued = clock_now();
 		submit(d, t, true);
@@ -603,7 +604,7 @@ void delivery_share(struct delivery_router *router, struct pool *pool)
 		/* The newest go: those that wait longest are served next. */
 		struct transaction *t = LIST_ENTRY_OF(pool->waiting.prev, struct transaction, node);
 		struct delivery *d = t->delivery;
-		list_remove(&t->node);
+		pool_leave(t);
 		move_on(d, t, why);
 		end_if_done(d);
 	}

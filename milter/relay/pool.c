@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/journey.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/publish.h"
@@ -20,8 +19,6 @@
 #include "wait.h"
 
 #define OVERLAP_PATIENCE USEC_PER_SEC /* nothing is put behind a body whose reply takes longer, if that can be helped */
-
-#define HELD_LEAST USEC_PER_MSEC /* who waits no longer has not waited */
 
 static unsigned connection_numbers; /* connections are numbered through the daemon's life */
 
@@ -173,6 +170,42 @@ bool pool_usable(const struct pool *pool)
 	return pool->hold == 0 && pool->down == NULL;
 }
 
+/* ---- what the wait in it is for ---- */
+
+/*
+ * The time of the queue is added up by what holds its first; each that waits remembers in held[] how the totals stood when
+ * it came. So what a change costs does not depend on how many wait.
+ */
+static void count_held(struct pool *pool)
+{
+	usec_t now = clock_now();
+	if (pool->held_by != CAUSE_COUNT)
+		pool->held_total[pool->held_by] += now - pool->held_since;
+	pool->held_since = now;
+}
+
+static void note_held(struct pool *pool, enum cause cause)
+{
+	count_held(pool);
+	pool->held_by = cause;
+}
+
+static void begin_wait(struct pool *pool, struct transaction *t)
+{
+	count_held(pool);
+	for (size_t i = 0; i < CAUSE_COUNT; i++)
+		t->held[i] -= pool->held_total[i];
+}
+
+void pool_leave(struct transaction *t)
+{
+	list_remove(&t->node);
+	count_held(t->pool);
+	for (size_t i = 0; i < CAUSE_COUNT; i++)
+		t->held[i] += t->pool->held_total[i];
+	transaction_enter(t, STAGE_POOL); /* from here on, behind others on its connection */
+}
+
 /* ---- what the files of a pool share ---- */
 
 void pool_tell(struct pool *pool, enum event_kind kind, const struct connection *c, const char *text)
@@ -202,7 +235,7 @@ void pool_give_back_waiting(struct pool *pool, struct reply *why, enum transacti
 	}
 	while (!list_empty(&leaving)) {
 		struct transaction *t = LIST_ENTRY_OF(leaving.next, struct transaction, node);
-		list_remove(&t->node);
+		pool_leave(t);
 		reply_unref(&t->local);
 		t->local = reply_ref(why);
 		pool->owner->back(t, end);
@@ -346,7 +379,7 @@ static void account_times(struct transaction *t, const struct connection *c)
 
 static void give(struct pool *pool, struct connection *c, struct transaction *t)
 {
-	list_remove(&t->node);
+	pool_leave(t);
 	struct reply *unfit = transaction_unfit(t, connection_announced(c));
 	if (unfit != NULL) {
 		reply_unref(&t->local);
@@ -358,10 +391,6 @@ static void give(struct pool *pool, struct connection *c, struct transaction *t)
 	if (connection_uses(c) > 0)
 		pool->reused++;
 	t->connection = c;
-	if (clock_now() - t->queued >= HELD_LEAST)
-		t->held_by = pool->held_by;
-	else if (connection_in_flight(c) > 0)
-		t->held_by = CAUSE_TURN;
 	connection_take(c, t);
 	account_times(t, c);
 }
@@ -429,14 +458,6 @@ static void give_waiting(struct pool *pool)
 	}
 }
 
-/* A set-up comes last, whatever it was that had to be waited for before: that is what the pool's time was for. */
-static void note_held(struct pool *pool)
-{
-	enum cause cause = wait_cause(pool);
-	if (cause != CAUSE_SETUP || pool->held_by == CAUSE_COUNT)
-		pool->held_by = cause;
-}
-
 /* Why mail waits is left to the next dispatch: to count connections for each message would cost too much. */
 static void on_room(struct connection *c)
 {
@@ -445,7 +466,7 @@ static void on_room(struct connection *c)
 		return;
 	give_waiting(pool);
 	if (list_empty(&pool->waiting))
-		pool->held_by = CAUSE_COUNT;
+		note_held(pool, CAUSE_COUNT);
 }
 
 /* Of those who wait and those who are about to lose their connection, how many have none in sight. */
@@ -550,7 +571,7 @@ static void on_dispatch(void *arg)
 	shrink(pool);
 	give_waiting(pool);
 	open_wanted(pool);
-	note_held(pool);
+	note_held(pool, wait_cause(pool));
 	if (list_empty(&pool->waiting) && !list_empty(&pool->idle))
 		account_idle(pool->account, pool);
 	if ((pool->hold & (HOLD_STOPPED | HOLD_RETIRED)) && pool_quiet(pool))
@@ -583,12 +604,12 @@ void pool_dispatch_soon(struct pool *pool)
 void pool_submit(struct pool *pool, struct transaction *t, bool again)
 {
 	assert(list_empty(&t->node));
+	transaction_enter(t, STAGE_POOL);
 	t->pool = pool;
 	t->connection = NULL;
 	pool->last_mail = clock_now();
 	t->queued = clock_now();
-	if (t->journey.stage != STAGE_POOL)
-		journey_enter(&t->journey, STAGE_POOL, clock_now());
+	begin_wait(pool, t);
 	if (again)
 		list_prepend(&pool->waiting, &t->node);
 	else
@@ -602,7 +623,7 @@ void pool_withdraw(struct pool *pool, struct transaction *t)
 		connection_withdraw(t->connection, t);
 		return;
 	}
-	list_remove(&t->node);
+	pool_leave(t);
 	pool->owner->back(t, END_WITHDRAWN);
 }
 

@@ -15,6 +15,8 @@
 #include "smtp/envelope.h"
 #include "smtp/reply.h"
 
+#define HELD_LEAST USEC_PER_MSEC /* who was held by something no longer was not held by it */
+
 const char *const transaction_end_names[] = {"replied",   "unsent",  "closing",   "confused", "unknown",
 					     "throttled", "refused", "cancelled", "withdrawn"};
 
@@ -30,7 +32,6 @@ struct transaction *transaction_create(struct message *message, struct recipient
 	t->rcpt_replies = mem_array(count, sizeof(t->rcpt_replies[0]));
 	t->setup = -1;
 	t->begun = -1;
-	t->held_by = CAUSE_COUNT;
 	journey_init(&t->journey);
 	journey_add(&t->journey, STAGE_INGEST, message->complete - message->arrived);
 	journey_enter(&t->journey, STAGE_POOL, message->complete);
@@ -46,6 +47,32 @@ void transaction_free(struct transaction *t)
 	free(t->rcpt_replies);
 	free(t->recipients);
 	free(t);
+}
+
+/* Its clock runs in the pool's stage, but it has a connection. */
+static usec_t behind(const struct transaction *t)
+{
+	return t->journey.stage == STAGE_POOL && t->connection != NULL ? clock_now() - t->journey.since : 0;
+}
+
+void transaction_enter(struct transaction *t, enum stage stage)
+{
+	t->held[CAUSE_TURN] += behind(t);
+	journey_enter(&t->journey, stage, clock_now());
+}
+
+enum cause transaction_held_by(const struct transaction *t)
+{
+	enum cause most = CAUSE_COUNT;
+	usec_t longest = HELD_LEAST - 1;
+	for (enum cause cause = 0; cause < CAUSE_COUNT; cause++) {
+		usec_t held = t->held[cause] + (cause == CAUSE_TURN ? behind(t) : 0);
+		if (held > longest) {
+			most = cause;
+			longest = held;
+		}
+	}
+	return most;
 }
 
 void transaction_restart(struct transaction *t)

@@ -40,7 +40,7 @@ static void note_transactions(struct connection *c)
 		struct transaction *t = LIST_ENTRY_OF(n, struct transaction, node);
 		enum stage stage = stage_of_transaction(c, t);
 		if (t->journey.stage != stage)
-			journey_enter(&t->journey, stage, clock_now());
+			transaction_enter(t, stage);
 	}
 }
 
@@ -78,13 +78,13 @@ void wait_note_reply(struct connection *c, const struct command *command)
 {
 	c->replies++;
 	if (command->transaction != NULL && command->transaction->journey.stage != command_stage(command->kind))
-		journey_enter(&command->transaction->journey, command_stage(command->kind), clock_now());
+		transaction_enter(command->transaction, command_stage(command->kind));
 }
 
 void wait_note_body(struct connection *c)
 {
 	if (c->writing->journey.stage != STAGE_BODY)
-		journey_enter(&c->writing->journey, STAGE_BODY, clock_now());
+		transaction_enter(c->writing, STAGE_BODY);
 }
 
 void wait_note_drained(struct connection *c)

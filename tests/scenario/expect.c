@@ -465,7 +465,7 @@ static bool expect_stage(struct words *words, const struct letter *letter)
 	return true;
 }
 
-/* expect m1 held CAUSE: what it waited for in the pool, last; - for nothing */
+/* expect m1 held CAUSE: what it waited for in the pool, for the most part; - for nothing */
 static bool expect_held(struct words *words, const struct letter *letter)
 {
 	const char *text = take_word(words);

@@ -42,7 +42,7 @@ struct letter {
 	unsigned published;       /* recipients that EVENT_OUTCOME spoke of */
 	unsigned use;             /* the last of these: how many its connection had carried */
 	struct journey journey;   /* … and the stages it went through */
-	enum cause held_by;       /* … and what it waited for in the pool */
+	enum cause held_by;       /* … and what it waited for in the pool, for the most part */
 	usec_t sent_at;
 	bool abandoned;
 	bool may_wait; /* the last `expect` said that it waits */
