@@ -153,6 +153,9 @@ struct journey {
 	usec_t spent[STAGE_COUNT]; /* microseconds, -1: not seen */
 	enum stage stage;          /* where it is; STAGE_COUNT: nowhere, its clock stands */
 	usec_t since;              /* clock_now() up to which `spent` counts */
+	/* What was seen to hold it there, at most of the looks: an enum cause; CAUSE_COUNT: nobody has looked. */
+	unsigned char causes[STAGE_COUNT];
+	uint16_t looks[STAGE_COUNT]; /* that saw it, less those that saw something else since */
 };
 
 /* Something that lasts at this moment, as a room tells whoever asks. Everything is borrowed for the call. */

@@ -88,20 +88,26 @@ static const char *say_seconds(double seconds, char out[32])
 
 /* ---- the sentence ---- */
 
-/* "held by relaypool (cap: …)"; the caller's. */
-static char *say_holder(const json_t *journey)
+/* Why nobody can be named, of a stage of which no cause is known. */
+static const char *say_unknown(const char *stage)
+{
+	if (strcmp(stage, stage_names[STAGE_QUEUE]) == 0)
+		return "by whom is unknown (an attempt before, or no delivery process free: the queue is not looked "
+		       "into)";
+	if (strcmp(stage, stage_names[STAGE_POOL]) == 0)
+		return "by whom is unknown";
+	return "by whom is unknown, it was too short to be looked at";
+}
+
+/* "held by relaypool (cap: …)", in this stage; the caller's. */
+static char *say_holder(const json_t *journey, const char *stage)
 {
 	const char *holder = string_of(journey, "holder"), *cause = string_of(journey, "cause");
 	const char *phrase = phrase_of(cause, cause_names, cause_phrases, CAUSE_COUNT);
-	const char *stage = string_of(journey, "longest");
 	if (holder && strcmp(holder, holder_names[HOLDER_UNKNOWN]) != 0)
 		return phrase ? mem_printf("held by %s (%s: %s)", holder, cause, phrase)
 			      : mem_printf("held by %s", holder);
-	if (phrase)
-		return mem_printf("by whom is unknown (%s: %s)", cause, phrase);
-	if (stage && strcmp(stage, stage_names[STAGE_BODY]) == 0)
-		return mem_strdup("held by the network or the relay, it was not measured which");
-	return mem_strdup("by whom is unknown");
+	return phrase ? mem_printf("by whom is unknown (%s: %s)", cause, phrase) : mem_strdup(say_unknown(stage));
 }
 
 /* Of one that has its verdict. */
@@ -118,7 +124,7 @@ static char *say_settled(const json_t *journey, double total)
 		return mem_printf("Nothing held it up: it took %s in all.", all);
 	if (spent < NOTICEABLE)
 		return mem_printf("Nothing held it up for long: of %s, stage %s took the most, %s.", all, stage, part);
-	char *holder = say_holder(journey);
+	char *holder = say_holder(journey, stage);
 	char *sentence = mem_printf("Of %s, %s were spent %s: %s.", all, part,
 				    phrase_of(stage, stage_names, stage_phrases, STAGE_COUNT), holder);
 	free(holder);
@@ -133,7 +139,7 @@ static char *say_waiting(const json_t *journey)
 	if (!json_is_number(spent))
 		return mem_strdup("It is under way.");
 	char time[32];
-	char *holder = say_holder(journey);
+	char *holder = say_holder(journey, stage);
 	char *sentence = mem_printf("It has waited %s in stage %s: %s.", say_seconds(json_number_value(spent), time),
 				    stage, holder);
 	free(holder);

@@ -52,19 +52,9 @@ static bool relay_known(const struct control_doors *doors, const char *relay, co
 
 /* ---- why ---- */
 
-/* Who held a message in a stage, once it is over; what was not measured then is not told. */
-static const struct held {
+struct held {
 	enum holder holder;
 	enum cause cause; /* CAUSE_COUNT: not known */
-} stage_held[STAGE_COUNT] = {
-	[STAGE_CLIENT] = {HOLDER_CLIENT, CAUSE_CLIENT},    [STAGE_MTA] = {HOLDER_MTA, CAUSE_SERVER},
-	[STAGE_QUEUE] = {HOLDER_MTA, CAUSE_COUNT},         [STAGE_INGEST] = {HOLDER_MTA, CAUSE_HANDOVER},
-	[STAGE_POOL] = {HOLDER_UNKNOWN, CAUSE_COUNT},      [STAGE_DNS] = {HOLDER_NETWORK, CAUSE_DNS},
-	[STAGE_CONNECT] = {HOLDER_NETWORK, CAUSE_CONNECT}, [STAGE_BANNER] = {HOLDER_RELAY, CAUSE_COUNT},
-	[STAGE_EHLO] = {HOLDER_RELAY, CAUSE_COUNT},        [STAGE_TLS] = {HOLDER_RELAY, CAUSE_COUNT},
-	[STAGE_AUTH] = {HOLDER_RELAY, CAUSE_COUNT},        [STAGE_MAIL] = {HOLDER_RELAY, CAUSE_COUNT},
-	[STAGE_RCPT] = {HOLDER_RELAY, CAUSE_COUNT},        [STAGE_DATA] = {HOLDER_RELAY, CAUSE_COUNT},
-	[STAGE_BODY] = {HOLDER_UNKNOWN, CAUSE_COUNT},      [STAGE_REPLY] = {HOLDER_RELAY, CAUSE_COUNT},
 };
 
 static struct held held_by_cause(enum cause cause)
@@ -164,22 +154,52 @@ static void why_under_way(const struct transaction_view *view, void *arg)
 	rows_add(&why->rows, row);
 }
 
+/* Into the MTA's queue nobody looks but the watch for stalls. */
+static void see_queue(const struct stall_view *stall, void *arg)
+{
+	enum cause *cause = arg;
+	if (stall->open && stall->stage == STAGE_QUEUE)
+		*cause = stall->cause;
+}
+
 /* It has been in the MTA's queue ever since the end of message, but for what it was here meanwhile. */
 static json_t *queued_row(const struct journey_view *view)
 {
 	struct journey journey = view->journey;
 	usec_t queued = clock_wall() - view->at;
+	enum cause cause = CAUSE_COUNT;
 	if (view->at > 0)
 		journey.spent[STAGE_QUEUE] = queued > 0 ? queued : 0;
-	return journey_row("queued", &journey, STAGE_QUEUE, stage_held[STAGE_QUEUE]);
+	stall_each(see_queue, &cause);
+	return journey_row("queued", &journey, STAGE_QUEUE, held_by_cause(cause));
+}
+
+/* What was seen; some stages are what they are whether anybody looks or not. */
+static enum cause settled_cause(const struct journey_view *view, enum stage stage)
+{
+	switch (stage) {
+	case STAGE_CLIENT:
+		return CAUSE_CLIENT;
+	case STAGE_MTA:
+		return CAUSE_SERVER;
+	case STAGE_INGEST:
+		return CAUSE_HANDOVER;
+	case STAGE_POOL:
+		return view->held_by;
+	case STAGE_DNS:
+		return CAUSE_DNS;
+	case STAGE_CONNECT:
+		return CAUSE_CONNECT;
+	case STAGE_COUNT:
+		return CAUSE_COUNT;
+	default:
+		return (enum cause)view->journey.causes[stage];
+	}
 }
 
 static struct held settled_held(const struct journey_view *view)
 {
-	enum stage longest = journey_longest(&view->journey);
-	if (longest == STAGE_COUNT)
-		return (struct held){HOLDER_UNKNOWN, CAUSE_COUNT};
-	return longest == STAGE_POOL ? held_by_cause(view->held_by) : stage_held[longest];
+	return held_by_cause(settled_cause(view, journey_longest(&view->journey)));
 }
 
 static json_t *settled_row(const struct journey_view *view)

@@ -7,8 +7,11 @@
 
 void journey_init(struct journey *journey)
 {
-	for (size_t i = 0; i < STAGE_COUNT; i++)
+	for (size_t i = 0; i < STAGE_COUNT; i++) {
 		journey->spent[i] = -1;
+		journey->causes[i] = CAUSE_COUNT;
+		journey->looks[i] = 0;
+	}
 	journey->stage = STAGE_COUNT;
 	journey->since = 0;
 }
@@ -30,6 +33,30 @@ void journey_enter(struct journey *journey, enum stage stage, usec_t now)
 	journey->since = now;
 	if (stage != STAGE_COUNT)
 		journey_add(journey, stage, 0);
+}
+
+/* The vote of Boyer and Moore: who loses a look to each that saw something else and has some left, has the most. */
+void journey_look(struct journey *journey, enum cause cause)
+{
+	enum stage stage = journey->stage;
+	if (stage == STAGE_COUNT)
+		return;
+	if (journey->looks[stage] > 0 && journey->causes[stage] != cause) {
+		journey->looks[stage]--;
+		return;
+	}
+	journey->causes[stage] = (unsigned char)cause;
+	if (journey->looks[stage] < UINT16_MAX)
+		journey->looks[stage]++;
+}
+
+void journey_share_looks(struct journey *journey, const struct journey *from, enum stage stage)
+{
+	if (from->causes[stage] == CAUSE_COUNT ||
+	    (journey->causes[stage] != CAUSE_COUNT && journey->looks[stage] >= from->looks[stage]))
+		return;
+	journey->causes[stage] = from->causes[stage];
+	journey->looks[stage] = from->looks[stage];
 }
 
 usec_t journey_total(const struct journey *journey)

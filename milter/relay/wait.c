@@ -129,19 +129,44 @@ static bool window_holds(struct connection *c, const struct path *path)
 	return window;
 }
 
-static enum cause cause_of(struct connection *c)
+/* For who is in the stage that is waited in: a set-up, or transactions. */
+static void note_look(struct connection *c, enum cause cause)
+{
+	if (c->set_up.stage == c->wait_stage)
+		journey_look(&c->set_up, cause);
+	for (struct list *n = c->transactions.next; n != &c->transactions; n = n->next) {
+		struct transaction *t = LIST_ENTRY_OF(n, struct transaction, node);
+		if (t->journey.stage == c->wait_stage)
+			journey_look(&t->journey, cause);
+	}
+}
+
+/* False: the path was not looked at, or not for long enough; then it is what it is unless more is seen. */
+static bool see_cause(struct connection *c, enum cause *cause)
 {
 	struct path path;
-	enum cause cause = cause_by_state(c);
-	bool body = c->wait_stage == STAGE_BODY;
-	if (cause != CAUSE_ANSWER || c->bev == NULL || (!body && clock_now() - c->wait_since < PATH_WORTH) ||
+	bool body = c->wait_stage == STAGE_BODY, first = c->body_seen < 0;
+	*cause = body ? CAUSE_PATH : cause_by_state(c);
+	if (!body && *cause != CAUSE_ANSWER)
+		return true;
+	if (c->bev == NULL || (!body && clock_now() - c->wait_since < PATH_WORTH) ||
 	    !path_look(bufferevent_getfd(c->bev), &path))
-		return body ? CAUSE_PATH : cause;
+		return false;
 	/* Between two attempts of the kernel to send it again nothing shows: what was seen counts. */
 	c->wait_lost = path.lost || (c->wait_lost && path.unacknowledged);
 	if (body)
-		return window_holds(c, &path) ? CAUSE_WINDOW : CAUSE_PATH;
-	return c->wait_lost ? CAUSE_PATH : path.shut ? CAUSE_WINDOW : CAUSE_ANSWER;
+		*cause = window_holds(c, &path) ? CAUSE_WINDOW : CAUSE_PATH;
+	else
+		*cause = c->wait_lost ? CAUSE_PATH : path.shut ? CAUSE_WINDOW : CAUSE_ANSWER;
+	return !body || !first || *cause == CAUSE_WINDOW;
+}
+
+static enum cause cause_of(struct connection *c)
+{
+	enum cause cause;
+	if (see_cause(c, &cause))
+		note_look(c, cause);
+	return cause;
 }
 
 /* A body that gets on is waited for only since it last did; cause_of() has just looked. */
@@ -224,6 +249,7 @@ void wait_share_set_up(struct transaction *t, const struct connection *c)
 			continue;
 		spent = spent - before < waited - shared ? spent - before : waited - shared;
 		journey_add(&t->journey, set_up_stages[i], spent);
+		journey_share_looks(&t->journey, connection_set_up(c), set_up_stages[i]);
 		shared += spent;
 	}
 	t->journey.spent[STAGE_POOL] -= shared;

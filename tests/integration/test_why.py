@@ -37,11 +37,12 @@ def test_a_message_on_its_way():
     assert "held by relay (answer: " in daemon.ctl("why", message).stdout.replace("\n", " ")
     front.drain(30)
     settled = journey(daemon, message, "settled")
-    scene.equal((settled["status"], settled["longest"], settled["holder"]), ("sent", "reply", "relay"),
-                "status, longest stage, holder")
+    scene.equal((settled["status"], settled["longest"], settled["holder"], settled["cause"]),
+                ("sent", "reply", "relay", "answer"), "status, longest stage, holder, cause")
     for stage in ("client", "mta", "queue", "ingest", "pool", "mail", "body"):
         assert settled["stages"][stage] is not None, f"stage {stage} was not seen"
     assert SLOW <= settled["stages"]["reply"] < SLOW + settings.PATIENCE, settled
     settings.figure(f"of {settled['total']:.3f} s, {settled['stages']['reply']:.3f} s at a relay that takes {SLOW} s")
-    assert "were spent waiting for the verdict: held by relay." in daemon.ctl("why", message).stdout
+    said = daemon.ctl("why", message).stdout.replace("\n", " ")
+    assert "were spent waiting for the verdict: held by relay (answer: " in said, said
     scene.equal(daemon.ctl("why", "4none", check=False).returncode, 1, "exit code for a message that is not known")

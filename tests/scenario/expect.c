@@ -480,6 +480,23 @@ static bool expect_held(struct words *words, const struct letter *letter)
 	return true;
 }
 
+/* expect m1 seen STAGE CAUSE: what most looks saw it held by in this stage; - if nobody looked */
+static bool expect_seen(struct words *words, const struct letter *letter)
+{
+	enum stage stage;
+	const char *text, *seen;
+
+	if (!read_stage(words, &stage) || (text = take_word(words)) == NULL || !take_end(words))
+		return false;
+	if (letter->published == 0)
+		return world_fail(words->world, "%s has no outcome yet", letter->name) || true;
+	seen = cause_names[letter->journey.causes[stage]];
+	if (strcmp(seen, text) != 0)
+		world_fail(words->world, "%s was seen held by %s in stage %s, expected %s", letter->name, seen,
+			   stage_names[stage], text);
+	return true;
+}
+
 static bool expect_letter(const char *name, void *arg)
 {
 	struct words words = *(struct words *)arg;
@@ -507,6 +524,8 @@ static bool expect_letter(const char *name, void *arg)
 		return expect_stage(&words, letter);
 	if (strcmp(what, "held") == 0)
 		return expect_held(&words, letter);
+	if (strcmp(what, "seen") == 0)
+		return expect_seen(&words, letter);
 	if (strcmp(what, "use") == 0)
 		return compare(&words, "use", letter->use);
 	if (strcmp(what, "accepted") == 0)

@@ -71,6 +71,7 @@
  *   expect m1 use N              how many messages its connection had carried, this one included
  *   expect m1 stage STAGE 3s..4s | none     how long it was in this stage, by its last outcome
  *   expect m1 held CAUSE         what it waited for in the pool, for the most part; - for nothing
+ *   expect m1 seen STAGE CAUSE   what most looks saw it held by in this stage; - if nobody looked
  *   expect wait STAGE [CAUSE] [relay=a] [messages=N] [since=3s..4s], expect no wait STAGE …
  *                                at this moment, as router_each_wait() tells it
  *   expect a opened|sockets|peak|accepted N        connections ever; open now; most at once; messages taken

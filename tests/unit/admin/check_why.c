@@ -95,16 +95,16 @@ START_TEST(a_verdict_comes_with_all_stages_and_null_for_those_not_seen)
 }
 END_TEST
 
-/* Who held a message in its longest stage. */
-START_TEST(each_stage_has_its_holder)
+/* Who held a message in its longest stage, of which nothing was seen but that it was there. */
+START_TEST(a_holder_that_was_not_seen_is_not_named)
 {
 	static const char *const holders[STAGE_COUNT] = {
-		[STAGE_CLIENT] = "client",   [STAGE_MTA] = "mta",      [STAGE_QUEUE] = "mta",
-		[STAGE_INGEST] = "mta",      [STAGE_POOL] = "relay",   [STAGE_DNS] = "network",
-		[STAGE_CONNECT] = "network", [STAGE_BANNER] = "relay", [STAGE_EHLO] = "relay",
-		[STAGE_TLS] = "relay",       [STAGE_AUTH] = "relay",   [STAGE_MAIL] = "relay",
-		[STAGE_RCPT] = "relay",      [STAGE_DATA] = "relay",   [STAGE_BODY] = "unknown",
-		[STAGE_REPLY] = "relay",
+		[STAGE_CLIENT] = "client",   [STAGE_MTA] = "mta",        [STAGE_QUEUE] = "unknown",
+		[STAGE_INGEST] = "mta",      [STAGE_POOL] = "relay",     [STAGE_DNS] = "network",
+		[STAGE_CONNECT] = "network", [STAGE_BANNER] = "unknown", [STAGE_EHLO] = "unknown",
+		[STAGE_TLS] = "unknown",     [STAGE_AUTH] = "unknown",   [STAGE_MAIL] = "unknown",
+		[STAGE_RCPT] = "unknown",    [STAGE_DATA] = "unknown",   [STAGE_BODY] = "unknown",
+		[STAGE_REPLY] = "unknown",
 	};
 	struct journey_view *view = settle();
 	view->held_by = CAUSE_THROTTLE;
@@ -114,6 +114,28 @@ START_TEST(each_stage_has_its_holder)
 	ck_assert_str_eq(string_of(journey_of(answer, 0), "longest"), stage_names[_i]);
 	ck_assert_str_eq(string_of(journey_of(answer, 0), "holder"), holders[_i]);
 	json_decref(answer);
+}
+END_TEST
+
+/* … and of which it was seen that it was held by this. */
+START_TEST(who_was_seen_to_hold_it_is_named)
+{
+	static const struct {
+		enum cause cause;
+		const char *holder;
+	} seen[] = {
+		{CAUSE_ANSWER, "relay"}, {CAUSE_WINDOW, "relay"}, {CAUSE_PATH, "network"}, {CAUSE_TOKEN, "relaypool"}};
+	struct journey_view *view = settle();
+	for (size_t i = 0; i < 4; i++) {
+		journey_init(&view->journey);
+		journey_enter(&view->journey, (enum stage)_i, 0);
+		journey_look(&view->journey, seen[i].cause);
+		journey_enter(&view->journey, STAGE_COUNT, USEC_PER_SEC);
+		json_t *answer = ask_why();
+		ck_assert_str_eq(string_of(journey_of(answer, 0), "holder"), seen[i].holder);
+		ck_assert_str_eq(string_of(journey_of(answer, 0), "cause"), cause_names[seen[i].cause]);
+		json_decref(answer);
+	}
 }
 END_TEST
 
@@ -127,19 +149,40 @@ START_TEST(a_pool_that_nothing_is_known_of_holds_nothing)
 }
 END_TEST
 
-START_TEST(what_is_queued_is_held_by_the_mta)
+START_TEST(what_is_queued_is_held_by_nobody_that_was_seen)
 {
 	queue(90 * USEC_PER_SEC);
 	json_t *answer = ask_why();
 	const json_t *row = journey_of(answer, 0);
 	ck_assert_str_eq(string_of(row, "state"), "queued");
 	ck_assert_str_eq(string_of(row, "stage"), "queue");
-	ck_assert_str_eq(string_of(row, "holder"), "mta");
+	ck_assert_str_eq(string_of(row, "holder"), "unknown");
+	ck_assert(json_is_null(json_object_get(row, "cause")));
 	ck_assert(json_is_null(json_object_get(row, "status")));
 	ck_assert(json_is_null(json_object_get(row, "relay")));
 	ck_assert(json_is_null(json_object_get(row, "connection")));
 	ck_assert(spent_in(row, "queue") == 90);
 	ck_assert(json_real_value(json_object_get(row, "total")) == 90.4);
+	json_decref(answer);
+}
+END_TEST
+
+START_TEST(what_is_queued_is_held_as_an_open_stall_tells)
+{
+	queue(90 * USEC_PER_SEC);
+	rooms.stalls[rooms.stall_count++] = (struct stall_view){
+		.relay = "-", .stage = STAGE_QUEUE, .cause = CAUSE_PROCESSES, .open = true, .queue_id = "4other"};
+	rooms.stalls[rooms.stall_count++] =
+		(struct stall_view){.relay = "-", .stage = STAGE_QUEUE, .cause = CAUSE_MANAGER, .queue_id = "4fXyZ1"};
+	rooms.stalls[rooms.stall_count++] = (struct stall_view){
+		.relay = "ses", .stage = STAGE_REPLY, .cause = CAUSE_ANSWER, .open = true, .queue_id = "4third"};
+	json_t *answer = ask_why();
+	ck_assert_str_eq(string_of(journey_of(answer, 0), "holder"), "mta");
+	ck_assert_str_eq(string_of(journey_of(answer, 0), "cause"), "processes");
+	json_decref(answer);
+	rooms.stalls[0].open = false;
+	answer = ask_why();
+	ck_assert_str_eq(string_of(journey_of(answer, 0), "holder"), "unknown");
 	json_decref(answer);
 }
 END_TEST
@@ -254,12 +297,18 @@ START_TEST(what_took_less_than_a_second_was_held_up_by_nothing)
 }
 END_TEST
 
-START_TEST(a_body_was_held_by_one_of_two)
+START_TEST(a_stage_that_nobody_looked_at_was_held_by_nobody_in_particular)
 {
-	journey_add(&settle()->journey, STAGE_BODY, 200 * USEC_PER_SEC);
+	struct journey_view *view = settle();
+	journey_add(&view->journey, STAGE_BODY, 1100 * MSEC);
 	ck_assert_int_eq(RUN("why", "4fXyZ1"), 0);
-	expect_says("Of 3m20s, 3m20s were spent sending the body: held by the network or the relay,\n"
-		    "it was not measured which.\n");
+	expect_says("Of 1.1 s, 1.1 s were spent sending the body: by whom is unknown, it was too\n"
+		    "short to be looked at.\n");
+	journey_add(&view->journey, STAGE_QUEUE, 4000 * USEC_PER_SEC);
+	ck_assert_int_eq(RUN("why", "4fXyZ1"), 0);
+	expect_says("Of 1h06m, 1h06m were spent in the MTA's queue: by whom is unknown (an attempt\n"
+		    "before, or no delivery process free: the queue is not looked into).\n");
+	expect_80_columns();
 }
 END_TEST
 
@@ -271,9 +320,11 @@ START_TEST(a_deferred_message_is_with_the_mta_again)
 	view->recipients = 3;
 	view->text = "451 4.4.2 the connection was lost after the end of data";
 	journey_add(&view->journey, STAGE_REPLY, 30 * USEC_PER_SEC);
+	view->journey.causes[STAGE_REPLY] = CAUSE_PATH;
 	ck_assert_int_eq(RUN("why", "4fXyZ1"), 0);
 	expect_says("deferred, and maybe delivered, 3 recipients, ");
-	expect_says("Of 30.0 s, 30.0 s were spent waiting for the verdict: held by relay.\n"
+	expect_says("Of 30.0 s, 30.0 s were spent waiting for the verdict: held by network (path:\n"
+		    "what was sent not acknowledged by the relay's system).\n"
 		    "The MTA keeps it in its queue and tries again.\n");
 }
 END_TEST
@@ -288,7 +339,8 @@ START_TEST(the_sentence_names_who_holds_a_message_now)
 	queue(4000 * USEC_PER_SEC);
 	ck_assert_int_eq(RUN("why", "4fXyZ1"), 0);
 	expect_says("4fXyZ1: in the MTA's queue since ");
-	expect_says("It has waited 1h06m in stage queue: held by mta.\n"
+	expect_says("It has waited 1h06m in stage queue: by whom is unknown (an attempt before, or no\n"
+		    "delivery process free: the queue is not looked into).\n"
 		    "Mail that the MTA delivers by itself is not seen here again.\n");
 	rooms.journey_count = 0;
 	rooms.arriving =
@@ -367,9 +419,11 @@ Suite *why_suite(void)
 	TCase *answers = tcase_create("answers");
 	tcase_add_checked_fixture(answers, rooms_open, rooms_close);
 	tcase_add_test(answers, a_verdict_comes_with_all_stages_and_null_for_those_not_seen);
-	tcase_add_loop_test(answers, each_stage_has_its_holder, 0, STAGE_COUNT);
+	tcase_add_loop_test(answers, a_holder_that_was_not_seen_is_not_named, 0, STAGE_COUNT);
+	tcase_add_loop_test(answers, who_was_seen_to_hold_it_is_named, STAGE_BANNER, STAGE_COUNT);
 	tcase_add_test(answers, a_pool_that_nothing_is_known_of_holds_nothing);
-	tcase_add_test(answers, what_is_queued_is_held_by_the_mta);
+	tcase_add_test(answers, what_is_queued_is_held_by_nobody_that_was_seen);
+	tcase_add_test(answers, what_is_queued_is_held_as_an_open_stall_tells);
 	tcase_add_test(answers, what_is_under_way_is_not_in_the_queue_any_more);
 	tcase_add_test(answers, what_is_handed_over_is_under_way);
 	tcase_add_test(answers, what_arrives_is_held_by_whoever_has_the_word);
@@ -380,7 +434,7 @@ Suite *why_suite(void)
 	tcase_set_timeout(screen, 60);
 	tcase_add_test(screen, the_sentence_names_who_held_a_settled_message);
 	tcase_add_test(screen, what_took_less_than_a_second_was_held_up_by_nothing);
-	tcase_add_test(screen, a_body_was_held_by_one_of_two);
+	tcase_add_test(screen, a_stage_that_nobody_looked_at_was_held_by_nobody_in_particular);
 	tcase_add_test(screen, a_deferred_message_is_with_the_mta_again);
 	tcase_add_test(screen, the_sentence_names_who_holds_a_message_now);
 	tcase_add_test(screen, each_journey_is_shown_what_is_under_way_first);

@@ -155,6 +155,38 @@ START_TEST(a_body_that_leaves_in_bursts_gets_on)
 }
 END_TEST
 
+/* ---- what is seen stays with the message ---- */
+
+START_TEST(what_is_seen_of_a_body_stays_with_its_message)
+{
+	look();
+	ck_assert_int_eq(t->journey.causes[STAGE_BODY], CAUSE_COUNT); /* one look says nothing of a body */
+	pass(3, 0);
+	ck_assert_int_eq(t->journey.causes[STAGE_BODY], CAUSE_PATH);
+	ck_assert_int_eq(c->set_up.causes[STAGE_BODY], CAUSE_COUNT);
+}
+END_TEST
+
+START_TEST(what_was_not_looked_at_is_not_seen)
+{
+	c->writing = NULL;
+	c->state = CONNECTION_BANNER;
+	c->ready_at = -1;
+	wait_note_state(c);
+	clock_fake_advance(100 * USEC_PER_MSEC);
+	ck_assert_int_eq(look()->cause, CAUSE_ANSWER);
+	ck_assert_int_eq(c->set_up.causes[STAGE_BANNER], CAUSE_COUNT); /* too early to look at the path */
+	clock_fake_advance(LOOK);
+	look();
+	ck_assert_int_eq(c->set_up.causes[STAGE_BANNER], CAUSE_ANSWER);
+	c->wait_lost = true;
+	c->state = CONNECTION_RESOLVING;
+	wait_note_state(c);
+	look();
+	ck_assert_int_eq(c->set_up.causes[STAGE_DNS], CAUSE_DNS); /* that needs no second look */
+}
+END_TEST
+
 /* ---- the time of a set-up ---- */
 
 /* 1 s of DNS, 2 s of TCP, 4 s for the greeting. */
@@ -185,7 +217,10 @@ START_TEST(a_set_up_is_shared_by_its_stages)
 	journey_enter(&t->journey, STAGE_POOL, t->queued);
 	journey_enter(&t->journey, STAGE_MAIL, c->created + shares[_i].ready * USEC_PER_SEC);
 	usec_t total = journey_total(&t->journey);
+	c->set_up.causes[STAGE_BANNER] = CAUSE_WINDOW;
 	wait_share_set_up(t, c);
+	ck_assert_int_eq(t->journey.causes[STAGE_BANNER], shares[_i].banner > 0 ? CAUSE_WINDOW : CAUSE_COUNT);
+	ck_assert_int_eq(t->journey.causes[STAGE_CONNECT], CAUSE_COUNT);
 	const struct {
 		enum stage stage;
 		int seconds;
@@ -210,6 +245,8 @@ Suite *wait_suite(void)
 	tcase_add_test(tcase, a_body_that_never_began_is_waited_for_from_its_beginning);
 	tcase_add_test(tcase, a_body_that_trickles_does_not_get_on);
 	tcase_add_test(tcase, a_body_that_leaves_in_bursts_gets_on);
+	tcase_add_test(tcase, what_is_seen_of_a_body_stays_with_its_message);
+	tcase_add_test(tcase, what_was_not_looked_at_is_not_seen);
 	tcase_add_loop_test(tcase, a_set_up_is_shared_by_its_stages, 0, (int)(sizeof(shares) / sizeof(shares[0])));
 	suite_add_tcase(suite, tcase);
 	return suite;
