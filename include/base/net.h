@@ -70,12 +70,16 @@ struct net_turn {
 	uint32_t data_sent, data_received; /* segments with data, since the connection began; they wrap */
 	uint32_t acknowledgements;         /* … sent without any */
 };
+/* NET_NOT_ASKED: for want of a descriptor or of memory; the next time it may do. */
+enum net_answer { NET_TOLD, NET_NO_CONNECTION, NET_NOT_ASKED };
 /*
  * Asks it (sock_diag(7)) of the connection between the two addresses with their ports, `local` on this host. A
- * v4-mapped IPv6 address counts as IPv4. Waits for nothing; takes about 5 µs. False if there is no such connection in
- * our network namespace, if no process holds it, or if the kernel does not tell: `out` is then left alone.
+ * v4-mapped IPv6 address counts as IPv4. Waits for nothing; takes about 5 µs. Any thread. NET_NO_CONNECTION if there is
+ * no such connection in our network namespace, if no process holds it, or if the kernel does not tell. Unless NET_TOLD
+ * `out` is left alone.
  */
-bool net_tcp_turn(const struct sockaddr *local, const struct sockaddr *peer, struct net_turn *out) MUST_CHECK;
+enum net_answer net_tcp_turn(const struct sockaddr *local, const struct sockaddr *peer,
+			     struct net_turn *out) MUST_CHECK;
 
 /* Smoothed round-trip time of a TCP connection (TCP_INFO); -1 if it cannot be told. */
 usec_t net_round_trip(int fd);

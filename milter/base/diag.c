@@ -1,16 +1,18 @@
 /*
  * What the kernel tells of other processes' TCP sockets (sock_diag(7)): who holds one, and who has spoken last on it.
  * Called by ingest, about the other end of its connections, and by observe, about the MTA's. It asks for one socket at
- * a time, never for a list, and never waits.
+ * a time, never for a list, and never waits. It keeps one socket for the questions.
  */
 #include <config.h>
 
+#include <errno.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -62,24 +64,58 @@ static bool make_question(const struct sockaddr *source, const struct sockaddr *
 	return true;
 }
 
-/* The kernel answers an exact question within send(): nothing is waited for. The answer lies in `reply`; NULL: none. */
-static const struct inet_diag_msg *ask(const struct diag_question *question, union diag_reply *reply)
+/* A socket for questions that nobody uses at the moment, so that there is one also when descriptors run out. -1: none */
+static atomic_int spare = -1;
+
+static int take_socket(void)
+{
+	int fd = atomic_exchange(&spare, -1);
+	return fd >= 0 ? fd : socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+}
+
+/* `clean`: its question has been answered. Otherwise an answer may still come, and would be taken for the next one's. */
+static void give_socket_back(int fd, bool clean)
+{
+	int none = -1;
+	if (!clean || !atomic_compare_exchange_strong(&spare, &none, fd))
+		close(fd);
+}
+
+/* Why nothing is told: for want of something at the moment, or as the kernel does not tell at all. */
+static enum net_answer refusal(int reason)
+{
+	bool passes = reason == EMFILE || reason == ENFILE || reason == ENOMEM || reason == ENOBUFS ||
+		      reason == EAGAIN || reason == EINTR;
+	return passes ? NET_NOT_ASKED : NET_NO_CONNECTION;
+}
+
+/* What an answer of `length` octets says. */
+static enum net_answer read_reply(const union diag_reply *reply, ssize_t length)
+{
+	const struct nlmsgerr *error = NLMSG_DATA(&reply->header);
+	if (length >= (ssize_t)NLMSG_LENGTH(sizeof *error) && reply->header.nlmsg_type == NLMSG_ERROR)
+		return refusal(-error->error);
+	bool told = length >= (ssize_t)NLMSG_LENGTH(sizeof(struct inet_diag_msg)) &&
+		    reply->header.nlmsg_type == SOCK_DIAG_BY_FAMILY &&
+		    reply->header.nlmsg_len >= NLMSG_LENGTH(sizeof(struct inet_diag_msg)) &&
+		    reply->header.nlmsg_len <= (size_t)length;
+	return told ? NET_TOLD : NET_NO_CONNECTION;
+}
+
+/* The kernel answers an exact question within send(): nothing is waited for. The answer lies in `reply`. */
+static enum net_answer ask(const struct diag_question *question, union diag_reply *reply)
 {
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	int fd = take_socket();
 	if (fd < 0)
-		return NULL;
+		return refusal(errno);
 	ssize_t length = -1;
-	if (sendto(fd, question, sizeof *question, 0, (struct sockaddr *)&kernel, sizeof kernel) ==
+	if (sendto(fd, question, sizeof *question, MSG_DONTWAIT, (struct sockaddr *)&kernel, sizeof kernel) ==
 	    (ssize_t)sizeof *question)
 		length = recv(fd, reply, sizeof *reply, MSG_DONTWAIT);
-	close(fd);
-	if (length < (ssize_t)NLMSG_LENGTH(sizeof(struct inet_diag_msg)) ||
-	    reply->header.nlmsg_type != SOCK_DIAG_BY_FAMILY ||
-	    reply->header.nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)) ||
-	    reply->header.nlmsg_len > (size_t)length)
-		return NULL;
-	return NLMSG_DATA(&reply->header);
+	int reason = errno;
+	give_socket_back(fd, length > 0);
+	return length > 0 ? read_reply(reply, length) : refusal(reason);
 }
 
 /*
@@ -98,8 +134,10 @@ bool net_peer_tcp_user(int fd, uid_t *uid)
 	/* The other end's own socket is the one whose source is our peer and whose destination is ourselves. */
 	if (!make_question((struct sockaddr *)&theirs, (struct sockaddr *)&ours, &question))
 		return false;
-	const struct inet_diag_msg *answer = ask(&question, &reply);
-	if (answer == NULL || answer->idiag_state != ESTABLISHED || answer->idiag_inode == 0)
+	if (ask(&question, &reply) != NET_TOLD)
+		return false;
+	const struct inet_diag_msg *answer = NLMSG_DATA(&reply.header);
+	if (answer->idiag_state != ESTABLISHED || answer->idiag_inode == 0)
 		return false;
 	*uid = answer->idiag_uid;
 	return true;
@@ -122,18 +160,21 @@ static bool read_info(const struct inet_diag_msg *answer, const union diag_reply
 	return false;
 }
 
-bool net_tcp_turn(const struct sockaddr *local, const struct sockaddr *peer, struct net_turn *out)
+enum net_answer net_tcp_turn(const struct sockaddr *local, const struct sockaddr *peer, struct net_turn *out)
 {
 	struct diag_question question;
 	union diag_reply reply;
 	struct tcp_info info;
 	if (!make_question(local, peer, &question))
-		return false;
+		return NET_NO_CONNECTION;
 	question.request.idiag_ext = 1U << (INET_DIAG_INFO - 1);
-	const struct inet_diag_msg *answer = ask(&question, &reply);
-	if (answer == NULL || (answer->idiag_state != ESTABLISHED && answer->idiag_state != CLOSE_WAIT) ||
-	    answer->idiag_inode == 0 || !read_info(answer, &reply, &info))
-		return false;
+	enum net_answer told = ask(&question, &reply);
+	if (told != NET_TOLD)
+		return told;
+	const struct inet_diag_msg *answer = NLMSG_DATA(&reply.header);
+	if ((answer->idiag_state != ESTABLISHED && answer->idiag_state != CLOSE_WAIT) || answer->idiag_inode == 0 ||
+	    !read_info(answer, &reply, &info))
+		return NET_NO_CONNECTION;
 	*out = (struct net_turn){
 		.unread = answer->idiag_rqueue,
 		.sent = (usec_t)info.tcpi_last_data_sent * USEC_PER_MSEC,
@@ -142,5 +183,5 @@ bool net_tcp_turn(const struct sockaddr *local, const struct sockaddr *peer, str
 		.data_received = info.tcpi_data_segs_in,
 		.acknowledgements = info.tcpi_segs_out - info.tcpi_data_segs_out,
 	};
-	return true;
+	return NET_TOLD;
 }

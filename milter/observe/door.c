@@ -157,7 +157,8 @@ static bool find_peer(struct door *door, const struct sockaddr *client)
 	return *port_of(&door->peer) != 0;
 }
 
-static bool ask(const struct sockaddr_storage *local, const struct sockaddr_storage *peer, struct net_turn *turn)
+static enum net_answer ask(const struct sockaddr_storage *local, const struct sockaddr_storage *peer,
+			   struct net_turn *turn)
 {
 	return net_tcp_turn((const struct sockaddr *)local, (const struct sockaddr *)peer, turn);
 }
@@ -181,23 +182,27 @@ static void count_idle(struct door *door, usec_t now, const struct net_turn *tol
 /*
  * Begins a callback, with `turn` as it is then: the mutex is held afterwards, the time up to now is counted, and the
  * kernel's word is kept to compare with. A session that the kernel does not know, as one whose client's address the MTA
- * was told by a proxy, is not asked for again.
+ * was told by a proxy, is not asked for again. One of which it could not be asked, for want of descriptors, is; then
+ * only the time up to now is unknown.
  */
 static void begin_step(struct door *door, enum turn turn)
 {
 	struct net_turn told;
-	bool asked = door->known && ask(&door->local, &door->peer, &told);
+	enum net_answer answer = door->known ? ask(&door->local, &door->peer, &told) : NET_NO_CONNECTION;
+	bool asked = answer == NET_TOLD;
 	pthread_mutex_lock(&room.mutex);
 	usec_t now = clock_now();
 	if (door->fresh || door->under_way)
 		turn_count_step(&door->times, door->counted, now, asked ? &told : NULL, &door->last);
 	else
 		count_idle(door, now, asked ? &told : NULL);
-	door->known = asked;
-	door->blind = door->blind || !asked;
+	door->known = answer != NET_NO_CONNECTION;
+	door->blind = door->blind || !door->known;
 	if (asked) {
 		door->step = door->last = (struct turn_step){.told = told, .turn = turn};
 		door->came = told.data_received;
+	} else {
+		door->step.turn = door->last.turn = TURN_UNKNOWN;
 	}
 	door->steps++;
 	door->stepped = door->looked = door->counted = door->since = now;
@@ -394,7 +399,7 @@ static void look_at(struct door *door)
 	struct sockaddr_storage local = door->local, peer = door->peer;
 	unsigned steps = door->steps;
 	pthread_mutex_unlock(&room.mutex);
-	bool asked = ask(&local, &peer, &told);
+	bool asked = ask(&local, &peer, &told) == NET_TOLD;
 	pthread_mutex_lock(&room.mutex);
 	if (door->steps == steps && !door->gone) {
 		door->looked = clock_now();

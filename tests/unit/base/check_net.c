@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -666,7 +667,7 @@ static void line_close(struct line *line)
 	close(line->client), close(line->server), close(line->listener);
 }
 
-static bool line_turn(const struct line *line, struct net_turn *turn)
+static enum net_answer line_turn(const struct line *line, struct net_turn *turn)
 {
 	return net_tcp_turn((const struct sockaddr *)&line->local, (const struct sockaddr *)&line->peer, turn);
 }
@@ -682,17 +683,17 @@ START_TEST(who_has_spoken_last_is_known)
 	ck_assert_int_eq(write(line.server, "220\r\n", 5), 5);
 	usleep(60000);
 	ck_assert_int_eq(write(line.client, "EHLO\r\n", 6), 6);
-	ck_assert(line_turn(&line, &turn));
+	ck_assert_int_eq(line_turn(&line, &turn), NET_TOLD);
 	ck_assert_uint_eq(turn.unread, 6);
 	ck_assert_int_lt(turn.received, turn.sent);
 	ck_assert_int_eq(read(line.server, octets, sizeof octets), 6);
 	usleep(60000);
-	ck_assert(line_turn(&line, &turn));
+	ck_assert_int_eq(line_turn(&line, &turn), NET_TOLD);
 	ck_assert_uint_eq(turn.unread, 0);
 	ck_assert_int_ge(turn.received, 40 * USEC_PER_MSEC); /* less a tick of the kernel's clock at either end */
 	ck_assert_int_ge(turn.sent, 100 * USEC_PER_MSEC);
 	ck_assert_int_eq(write(line.server, "250\r\n", 5), 5);
-	ck_assert(line_turn(&line, &turn));
+	ck_assert_int_eq(line_turn(&line, &turn), NET_TOLD);
 	ck_assert_int_lt(turn.sent, turn.received);
 	ck_assert_uint_eq(turn.data_sent, 2);
 	ck_assert_uint_eq(turn.data_received, 1);
@@ -706,11 +707,11 @@ START_TEST(what_waits_for_its_answer_is_acknowledged_by_itself)
 	struct net_turn before, after;
 	struct line line = line_open("127.0.0.1", AF_INET);
 	ck_assert_int_eq(write(line.server, "220\r\n", 5), 5);
-	ck_assert(line_turn(&line, &before));
+	ck_assert_int_eq(line_turn(&line, &before), NET_TOLD);
 	ck_assert_int_eq(write(line.client, "EHLO\r\n", 6), 6);
 	ck_assert_int_eq(read(line.server, octets, sizeof octets), 6);
 	usleep(300000); /* longer than any kernel puts it off */
-	ck_assert(line_turn(&line, &after));
+	ck_assert_int_eq(line_turn(&line, &after), NET_TOLD);
 	ck_assert_uint_gt(after.acknowledgements, before.acknowledgements);
 	line_close(&line);
 }
@@ -721,8 +722,33 @@ START_TEST(the_peer_being_done_is_unread)
 	struct net_turn turn;
 	struct line line = line_open("127.0.0.1", AF_INET);
 	ck_assert_int_eq(shutdown(line.client, SHUT_WR), 0);
-	ck_assert(line_turn(&line, &turn));
+	ck_assert_int_eq(line_turn(&line, &turn), NET_TOLD);
 	ck_assert_uint_gt(turn.unread, 0);
+	line_close(&line);
+}
+END_TEST
+
+/* Without a descriptor nobody can be asked, which says nothing of the connection; but one is kept. */
+START_TEST(without_descriptors_the_kernel_is_asked_through_the_one_that_is_kept)
+{
+	struct net_turn turn = {.unread = 12345};
+	struct rlimit old, none;
+	struct line line = line_open("127.0.0.1", AF_INET);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = old.rlim_max};
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	enum net_answer before = line_turn(&line, &turn);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	ck_assert_int_eq(before, NET_NOT_ASKED);
+	ck_assert_uint_eq(turn.unread, 12345);
+	ck_assert_int_eq(line_turn(&line, &turn), NET_TOLD);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	enum net_answer answers[3];
+	for (int i = 0; i < 3; i++)
+		answers[i] = line_turn(&line, &turn);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(answers[i], NET_TOLD);
 	line_close(&line);
 }
 END_TEST
@@ -734,12 +760,14 @@ START_TEST(of_what_is_no_connection_nothing_is_told)
 	struct sockaddr_storage none = {.ss_family = AF_UNIX}, six = {.ss_family = AF_INET6};
 	struct sockaddr_storage nobody = line.peer;
 	((struct sockaddr_in *)&nobody)->sin_addr.s_addr = inet_addr("127.0.0.77");
-	ck_assert(
-		!net_tcp_turn((struct sockaddr *)&line.local, (struct sockaddr *)&nobody, &turn)); /* the listener's */
-	ck_assert(!net_tcp_turn((struct sockaddr *)&none, (struct sockaddr *)&line.peer, &turn));
-	ck_assert(!net_tcp_turn((struct sockaddr *)&six, (struct sockaddr *)&line.peer, &turn));
+	ck_assert_int_eq(net_tcp_turn((struct sockaddr *)&line.local, (struct sockaddr *)&nobody, &turn),
+			 NET_NO_CONNECTION); /* the listener's */
+	ck_assert_int_eq(net_tcp_turn((struct sockaddr *)&none, (struct sockaddr *)&line.peer, &turn),
+			 NET_NO_CONNECTION);
+	ck_assert_int_eq(net_tcp_turn((struct sockaddr *)&six, (struct sockaddr *)&line.peer, &turn),
+			 NET_NO_CONNECTION);
 	close(line.server);
-	ck_assert(!line_turn(&line, &turn)); /* no process holds it */
+	ck_assert_int_eq(line_turn(&line, &turn), NET_NO_CONNECTION); /* no process holds it */
 	ck_assert_uint_eq(turn.unread, 12345);
 	close(line.client), close(line.listener);
 }
@@ -879,6 +907,7 @@ Suite *net_suite(void)
 	tcase_add_loop_test(tcp, who_has_spoken_last_is_known, 0, COUNT(ways));
 	tcase_add_test(tcp, what_waits_for_its_answer_is_acknowledged_by_itself);
 	tcase_add_test(tcp, the_peer_being_done_is_unread);
+	tcase_add_test(tcp, without_descriptors_the_kernel_is_asked_through_the_one_that_is_kept);
 	tcase_add_test(tcp, of_what_is_no_connection_nothing_is_told);
 	suite_add_tcase(suite, tcp);
 	TCase *networks = tcase_create("networks");

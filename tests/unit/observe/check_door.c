@@ -22,20 +22,21 @@
 
 /* ---- the kernel's part ---- */
 
-static bool real, gone;
+static bool real, gone, no_descriptors;
 static struct net_turn told;
 static atomic_uint questions;
 
-bool __real_net_tcp_turn(const struct sockaddr *local, const struct sockaddr *peer, struct net_turn *out);
-bool __wrap_net_tcp_turn(const struct sockaddr *local, const struct sockaddr *peer, struct net_turn *out);
-bool __wrap_net_tcp_turn(const struct sockaddr *local, const struct sockaddr *peer, struct net_turn *out)
+enum net_answer __real_net_tcp_turn(const struct sockaddr *local, const struct sockaddr *peer, struct net_turn *out);
+enum net_answer __wrap_net_tcp_turn(const struct sockaddr *local, const struct sockaddr *peer, struct net_turn *out);
+enum net_answer __wrap_net_tcp_turn(const struct sockaddr *local, const struct sockaddr *peer, struct net_turn *out)
 {
 	atomic_fetch_add(&questions, 1);
 	if (real)
 		return __real_net_tcp_turn(local, peer, out);
-	if (!gone)
-		*out = told;
-	return !gone;
+	if (gone || no_descriptors)
+		return gone ? NET_NO_CONNECTION : NET_NOT_ASKED;
+	*out = told;
+	return NET_TOLD;
 }
 
 /* Ages in milliseconds. What is younger than the last is a segment more. */
@@ -650,6 +651,44 @@ START_TEST(a_connection_that_the_kernel_does_not_know_is_asked_for_once)
 }
 END_TEST
 
+/* As when relaypoold has run out of descriptors: at the connection, at a look, at a callback. */
+START_TEST(a_session_of_which_the_kernel_could_not_be_asked_is_asked_for_again)
+{
+	no_descriptors = true;
+	struct door *door = connected();
+	no_descriptors = false;
+	door_mail(door, true);
+	pass(1000);
+	tell(0, 999, 1000);
+	expect_wait(STAGE_CLIENT, CAUSE_CLIENT, 999);
+	no_descriptors = true;
+	pass(1000);
+	expect_wait(STAGE_CLIENT, CAUSE_DOOR, 2000);
+	no_descriptors = false;
+	tell(0, 1999, 2000);
+	expect_wait(STAGE_CLIENT, CAUSE_CLIENT, 1999);
+	tell(0, 1999, 0);
+	door_data(door, "1st");
+	door_end(door, "1st");
+	expect_note("1st", 1999, 1, 0);
+	no_descriptors = true;
+	door_mail(door, true);
+	pass(1000);
+	door_data(door, "2nd");
+	door_end(door, "2nd");
+	expect_note("2nd", -1, -1, 1000);
+	no_descriptors = false;
+	tell(0, 0, 0);
+	door_mail(door, true);
+	pass(1000);
+	tell(0, 999, 0);
+	door_data(door, "3rd");
+	door_end(door, "3rd");
+	expect_note("3rd", 999, 1, 0);
+	door_leave(door);
+}
+END_TEST
+
 START_TEST(an_abort_ends_the_message_and_leaves_the_connections_time)
 {
 	struct door *door = connected();
@@ -905,6 +944,7 @@ Suite *door_suite(void)
 	tcase_add_loop_test(tcase, where_the_connection_is_not_known_nobody_is_asked_and_nothing_is_told, 0,
 			    COUNT(ends));
 	tcase_add_test(tcase, a_connection_that_the_kernel_does_not_know_is_asked_for_once);
+	tcase_add_test(tcase, a_session_of_which_the_kernel_could_not_be_asked_is_asked_for_again);
 	tcase_add_test(tcase, an_abort_ends_the_message_and_leaves_the_connections_time);
 	tcase_add_test(tcase, a_message_without_a_queue_id_leaves_no_note);
 	tcase_add_test(tcase, of_many_sessions_those_are_looked_at_that_nobody_looked_at_longest);
