@@ -368,7 +368,7 @@ static void account_times(struct transaction *t, const struct connection *c)
 	usec_t now = clock_now();
 	usec_t wait = now - t->queued;
 	usec_t ready = connection_ready_at(c);
-	if (connection_uses(c) == 1 && ready >= t->queued) { /* it was set up while this one waited */
+	if (ready >= t->queued) { /* it was set up while this one waited */
 		usec_t from = connection_created(c) > t->queued ? connection_created(c) : t->queued;
 		t->setup = (t->setup < 0 ? 0 : t->setup) + ready - from;
 		wait -= ready - from;
