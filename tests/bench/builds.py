@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""Two builds of relaypoold side by side, by turns, with a real Postfix before each and a relay without distance behind, so
-that processor time is what counts. For what a change costs: every line is logged, and metrics are read each second by
-builds that have them. Prints messages a second for each round and the ratio of the medians.
+"""Two builds of relaypoold side by side, by turns, with a real Postfix before each and one behind as the relay; without a
+distance to it, processor time is what counts. For what a change costs: every line is logged, and metrics are read each
+second by builds that have them. Prints messages a second for each turn, and the median of the turns' ratios.
 
-    builds.py [-n MESSAGES] [-t TURNS] DIRECTORY DIRECTORY
+    builds.py [-n MESSAGES] [-r MS] [-t TURNS] DIRECTORY DIRECTORY
 
-Each directory holds relaypoold and relaypoolctl; the ratio is the second over the first.
+Each directory holds relaypoold and relaypoolctl; a ratio is the second over the first.
 """
 import argparse
 import contextlib
@@ -17,6 +17,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../integration"))
 from lib import daemon, front, sandbox, senders, settings  # noqa: E402
+from lib.link import Link  # noqa: E402
 from lib.relay import RelayPostfix  # noqa: E402
 
 METRICS = "127.0.0.1:9725"
@@ -58,20 +59,21 @@ class Observed(senders.Pooled):
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("-n", "--messages", type=int, default=2000)
+    options.add_argument("-r", "--rtt", type=float, default=0, metavar="MS", help="round trip to the relay")
     options.add_argument("-t", "--turns", type=int, default=6)
     options.add_argument("directories", nargs=2)
     options = options.parse_args()
     directories = [os.path.realpath(directory) for directory in options.directories]
     sandbox.enter()
-    relay = RelayPostfix(secure=False).start()
+    relay = RelayPostfix(Link(options.rtt) if options.rtt else None, secure=False).start()
     rates = {directory: [] for directory in directories}
     for turn in range(options.turns):
         for directory in directories if turn % 2 == 0 else reversed(directories):
             seconds = senders.seconds_for(Observed(directory), relay, options.messages, WARM_UP)
             rates[directory].append(options.messages / seconds)
             print(f"{directory}: {rates[directory][-1]:.1f} messages/s", flush=True)
-    first, second = (statistics.median(rates[directory]) for directory in directories)
-    print(f"medians: {first:.1f} and {second:.1f} messages/s; ratio {second / first:.3f}")
+    ratios = sorted(second / first for first, second in zip(*(rates[directory] for directory in directories)))
+    print(f"ratio: {statistics.median(ratios):.3f}, from {ratios[0]:.3f} to {ratios[-1]:.3f}")
 
 
 if __name__ == "__main__":
