@@ -82,7 +82,7 @@ static void give_socket_back(int fd, bool clean)
 }
 
 /* Why nothing is told: for want of something at the moment, or as the kernel does not tell at all. */
-static enum net_answer refusal(int reason)
+static enum net_answer answer_of(int reason)
 {
 	bool passes = reason == EMFILE || reason == ENFILE || reason == ENOMEM || reason == ENOBUFS ||
 		      reason == EAGAIN || reason == EINTR;
@@ -94,7 +94,7 @@ static enum net_answer read_reply(const union diag_reply *reply, ssize_t length)
 {
 	const struct nlmsgerr *error = NLMSG_DATA(&reply->header);
 	if (length >= (ssize_t)NLMSG_LENGTH(sizeof *error) && reply->header.nlmsg_type == NLMSG_ERROR)
-		return refusal(-error->error);
+		return answer_of(-error->error);
 	bool told = length >= (ssize_t)NLMSG_LENGTH(sizeof(struct inet_diag_msg)) &&
 		    reply->header.nlmsg_type == SOCK_DIAG_BY_FAMILY &&
 		    reply->header.nlmsg_len >= NLMSG_LENGTH(sizeof(struct inet_diag_msg)) &&
@@ -108,14 +108,14 @@ static enum net_answer ask(const struct diag_question *question, union diag_repl
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 	int fd = take_socket();
 	if (fd < 0)
-		return refusal(errno);
+		return answer_of(errno);
 	ssize_t length = -1;
 	if (sendto(fd, question, sizeof *question, MSG_DONTWAIT, (struct sockaddr *)&kernel, sizeof kernel) ==
 	    (ssize_t)sizeof *question)
 		length = recv(fd, reply, sizeof *reply, MSG_DONTWAIT);
 	int reason = errno;
 	give_socket_back(fd, length > 0);
-	return length > 0 ? read_reply(reply, length) : refusal(reason);
+	return length > 0 ? read_reply(reply, length) : answer_of(reason);
 }
 
 /*
