@@ -339,12 +339,15 @@ static bool open_control(gid_t group, char error[PROCESS_ERROR_SIZE])
 	return true;
 }
 
-static bool open_metrics(char error[PROCESS_ERROR_SIZE])
+/* No mail waits for those who count it. */
+static void open_metrics(void)
 {
+	char why[NET_ERROR_SIZE];
 	self.scrape = scrape_create(&doors);
-	bool done = scrape_prepare(self.scrape, self.conf, error);
+	bool done = scrape_prepare(self.scrape, self.conf, why);
 	scrape_settle(self.scrape, done);
-	return done;
+	if (!done)
+		log_warning("start: nothing is told to Prometheus: %s", why);
 }
 
 static bool open_lmtp(char error[PROCESS_ERROR_SIZE])
@@ -392,8 +395,9 @@ static bool open_sockets(char error[PROCESS_ERROR_SIZE])
 {
 	gid_t group;
 	if (!process_group_find(self.conf->socket_group, &group, error) || !open_lmtp(error) ||
-	    !open_control(group, error) || !open_metrics(error) || !open_milter(group, error))
+	    !open_control(group, error) || !open_milter(group, error))
 		return false;
+	open_metrics();
 	for (size_t i = 0; i < self.conf->lmtp_count; i++)
 		if (!give_away(&self.conf->lmtp[i], error))
 			return false;

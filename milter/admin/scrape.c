@@ -287,9 +287,13 @@ bool scrape_prepare(struct scrape *scrape, const struct conf *conf, char error[N
 		scrape->current && conf->has_metrics && endpoint_equal(&scrape->current->endpoint, &conf->metrics);
 	if (scrape->keep || !conf->has_metrics)
 		return true;
-	int fd = net_listen(&conf->metrics, (gid_t)-1, 0, error);
-	if (fd == -1)
+	char why[NET_ERROR_SIZE];
+	int fd = net_listen(&conf->metrics, (gid_t)-1, 0, why);
+	if (fd == -1) {
+		snprintf(error, NET_ERROR_SIZE, "metrics: %.150s; if another program has the port, choose another",
+			 why);
 		return false;
+	}
 	scrape->prepared = mem_alloc(sizeof(*scrape->prepared));
 	*scrape->prepared = (struct listening){.endpoint = conf->metrics, .fd = fd};
 	return true;

@@ -54,6 +54,17 @@ def _pooled():
     return relay, front, daemon
 
 
+def test_a_port_that_is_taken_keeps_no_mail_waiting():
+    taken = socket.create_server(("127.0.0.1", PORT))
+    _relay, front, daemon = _pooled()
+    scene.wait_for_line(daemon, "nothing is told to Prometheus: metrics: ")
+    scene.inject([Message(1)])
+    front.drain(20)
+    taken.close()
+    daemon.ctl("reload")
+    assert "relaypool_recipients_total" in _get()
+
+
 def _panels():
     """(title, expression) of everything that the dashboard asks for, with its variables at All."""
     with open(DASHBOARD, encoding="utf-8") as file:
