@@ -186,6 +186,9 @@ static int show_status(const json_t *answer, const char *argument)
 	if (json_integer_value(json_object_get(answer, "log_dropped")) > 0)
 		printf("log            %s lines were lost: the system's logger is too slow or stopped\n",
 		       format_key(answer, "log_dropped", KIND_COUNT, a));
+	if (json_integer_value(json_object_get(answer, "stalls")) > 0)
+		printf("stalls         %s, %s messages wait now: relaypoolctl stalls\n",
+		       format_key(answer, "stalls", KIND_COUNT, a), format_key(answer, "held_up", KIND_COUNT, b));
 	printf("\n");
 	int code = show_pools(answer, argument);
 	return serves ? code : EXIT_PROBLEM;

@@ -92,8 +92,10 @@ static const char *say_seconds(double seconds, char out[32])
 static const char *say_unknown(const char *stage)
 {
 	if (strcmp(stage, stage_names[STAGE_QUEUE]) == 0)
-		return "by whom is unknown (an attempt before, or no delivery process free: the queue is not looked "
-		       "into)";
+		return "by whom is unknown, as the queue is not looked into: it may have been tried before, as shown "
+		       "then; or it waited for the queue manager or for a delivery process, which stalls tells while "
+		       "it "
+		       "lasts";
 	if (strcmp(stage, stage_names[STAGE_POOL]) == 0)
 		return "by whom is unknown";
 	return "by whom is unknown, it was too short to be looked at";
@@ -110,6 +112,11 @@ static char *say_holder(const json_t *journey, const char *stage)
 	return phrase ? mem_printf("by whom is unknown (%s: %s)", cause, phrase) : mem_strdup(say_unknown(stage));
 }
 
+static bool has_word(const json_t *journey, const char *key, const char *word)
+{
+	return string_of(journey, key) && strcmp(string_of(journey, key), word) == 0;
+}
+
 /* Of one that has its verdict. */
 static char *say_settled(const json_t *journey, double total)
 {
@@ -120,6 +127,8 @@ static char *say_settled(const json_t *journey, double total)
 	say_seconds(spent, part);
 	if (!stage)
 		return mem_strdup("Nothing was seen of its way.");
+	if (total < NOTICEABLE && has_word(journey, "status", status_names[STATUS_DEFERRED]))
+		return mem_printf("It was deferred after %s.", all);
 	if (total < NOTICEABLE)
 		return mem_printf("Nothing held it up: it took %s in all.", all);
 	if (spent < NOTICEABLE)
@@ -135,6 +144,10 @@ static char *say_settled(const json_t *journey, double total)
 static char *say_waiting(const json_t *journey)
 {
 	const char *stage = string_of(journey, "stage");
+	if (has_word(journey, "state", "queued") && !string_of(journey, "cause"))
+		return mem_strdup(
+			"The MTA has accepted it, and it has not come here since: it is in the queue (mailq tells), on "
+			"hold, or the MTA delivers it by itself, or has done so long ago.");
 	const json_t *spent = stage ? json_object_get(json_object_get(journey, "stages"), stage) : NULL;
 	if (!json_is_number(spent))
 		return mem_strdup("It is under way.");
@@ -148,7 +161,7 @@ static char *say_waiting(const json_t *journey)
 
 static bool has_state(const json_t *journey, const char *state)
 {
-	return string_of(journey, "state") && strcmp(string_of(journey, "state"), state) == 0;
+	return has_word(journey, "state", state);
 }
 
 static void print_sentence(const json_t *journey)
@@ -159,11 +172,8 @@ static void print_sentence(const json_t *journey)
 	text_clean(sentence);
 	text_fold(stdout, SCREEN_WIDTH, sentence);
 	free(sentence);
-	if (settled && string_of(journey, "status") &&
-	    strcmp(string_of(journey, "status"), status_names[STATUS_DEFERRED]) == 0)
+	if (settled && has_word(journey, "status", status_names[STATUS_DEFERRED]))
 		text_fold(stdout, SCREEN_WIDTH, "The MTA keeps it in its queue and tries again.");
-	if (has_state(journey, "queued"))
-		text_fold(stdout, SCREEN_WIDTH, "Mail that the MTA delivers by itself is not seen here again.");
 }
 
 /* ---- the timeline ---- */
@@ -182,7 +192,7 @@ static void print_head(const char *queue_id, const json_t *journey)
 				  json_is_true(json_object_get(journey, "ambiguous")) ? ", and maybe delivered" : "",
 				  recipients, at);
 	else if (has_state(journey, "queued"))
-		line = mem_printf("%s: in the MTA's queue since %s", queue_id, at);
+		line = mem_printf("%s: accepted by the MTA, %s", queue_id, at);
 	else if (has_state(journey, "arriving"))
 		line = mem_printf("%s: arriving at the MTA", queue_id);
 	else

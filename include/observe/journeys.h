@@ -15,6 +15,7 @@ struct journey_view {
 	usec_t total;             /* of what was seen */
 	int64_t at;               /* clock_wall() at the verdict, or at the end of message while it is in the queue */
 	bool settled;       /* an outcome; else it is in the MTA's queue, or here, and then its queue time stands */
+	bool outbound;      /* not settled: the MTA said that it comes to us; else perhaps not, or it was not asked */
 	enum status status; /* settled only, like all below */
 	bool ambiguous;
 	unsigned recipients, connection, use;

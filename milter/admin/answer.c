@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "base/spool.h"
 #include "ingest/listener.h"
+#include "observe/stall.h"
 #include "observe/stats.h"
 #include "relay/route.h"
 
@@ -176,6 +177,19 @@ static void config_row(const char *key, const char *value, void *arg)
 
 /* ---- verbs that look ---- */
 
+struct held_up {
+	unsigned long stalls, messages;
+};
+
+static void count_open(const struct stall_view *stall, void *arg)
+{
+	struct held_up *held_up = arg;
+	if (!stall->open)
+		return;
+	held_up->stalls++;
+	held_up->messages += stall->waiting;
+}
+
 static json_t *answer_status(const struct control_doors *doors, const char *argument)
 {
 	(void)argument;
@@ -203,6 +217,10 @@ static json_t *answer_status(const struct control_doors *doors, const char *argu
 	answer_put(answer, "memory_limit", answer_count(view.conf->memory_limit));
 	answer_put(answer, "files", answer_count(spool_files()));
 	answer_put(answer, "log_dropped", answer_count(log_dropped()));
+	struct held_up held_up = {0};
+	stall_each(count_open, &held_up);
+	answer_put(answer, "stalls", answer_count(held_up.stalls));
+	answer_put(answer, "held_up", answer_count(held_up.messages));
 	struct rows rows = {.array = json_array()};
 	router_each_pool(doors->router, pool_row, &rows);
 	rows_put(answer, "pools", &rows);

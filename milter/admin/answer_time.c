@@ -4,6 +4,7 @@
  */
 #include <config.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "answer_private.h"
@@ -134,6 +135,31 @@ static void why_wait(const struct wait *wait, void *arg)
 		 journey_row(here ? "under_way" : "arriving", &journey, wait->stage, held_by_cause(wait->cause)));
 }
 
+/* A stall at a relay, of which a full pool is only what follows. */
+struct behind {
+	const char *relay;
+	enum cause cause; /* CAUSE_COUNT: none is open */
+};
+
+static void see_behind(const struct stall_view *stall, void *arg)
+{
+	struct behind *behind = arg;
+	if (stall->open && stall->stage >= STAGE_DNS && stall->stage < STAGE_COUNT &&
+	    strcmp(stall->relay, behind->relay) == 0)
+		behind->cause = stall->cause;
+}
+
+/* What it waits for; in a pool that is full behind a relay that does not answer, for what the relay is waited for. */
+static enum cause waits_for(const struct transaction_view *view)
+{
+	bool full = view->cause == CAUSE_CAP || view->cause == CAUSE_TURN || view->cause == CAUSE_SETUP ||
+		    view->cause == CAUSE_SLOT;
+	struct behind behind = {.relay = view->relay, .cause = CAUSE_COUNT};
+	if (view->journey.stage == STAGE_POOL && full)
+		stall_each(see_behind, &behind);
+	return behind.cause != CAUSE_COUNT ? behind.cause : view->cause;
+}
+
 static void why_under_way(const struct transaction_view *view, void *arg)
 {
 	struct why *why = arg;
@@ -144,7 +170,7 @@ static void why_under_way(const struct transaction_view *view, void *arg)
 		return;
 	struct journey journey = view->journey;
 	add_door(why, &journey);
-	json_t *row = journey_row("under_way", &journey, journey.stage, held_by_cause(view->cause));
+	json_t *row = journey_row("under_way", &journey, journey.stage, held_by_cause(waits_for(view)));
 	answer_put(row, "recipients", known_count(view->recipients));
 	answer_put(row, "relay", known_text(view->relay));
 	answer_put(row, "host", known_text(view->host));
@@ -170,7 +196,8 @@ static json_t *queued_row(const struct journey_view *view)
 	enum cause cause = CAUSE_COUNT;
 	if (view->at > 0)
 		journey.spent[STAGE_QUEUE] = queued > 0 ? queued : 0;
-	stall_each(see_queue, &cause);
+	if (view->outbound) /* else it may be local, and delivered long ago */
+		stall_each(see_queue, &cause);
 	return journey_row("queued", &journey, STAGE_QUEUE, held_by_cause(cause));
 }
 
@@ -230,6 +257,10 @@ json_t *answer_why(const struct control_doors *doors, const char *argument)
 {
 	if (!argument)
 		return answer_refuse(REFUSAL_USAGE, "why needs the queue id of a message");
+	char queue_id[sizeof(((struct message *)NULL)->queue_id)];
+	snprintf(queue_id, sizeof(queue_id), "%s", argument);
+	queue_id[strcspn(queue_id, "*!:")] = '\0'; /* as mailq and the log write it */
+	argument = queue_id;
 	struct why why = {.queue_id = argument, .rows = {.array = json_array()}};
 	journey_init(&why.door);
 	bool found = journeys_find(argument, why_door, &why);

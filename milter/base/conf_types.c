@@ -123,9 +123,12 @@ static bool refuse_word(struct conf_build *build, const struct conf_key *key, co
 {
 	char allowed[256];
 	size_t used = (size_t)snprintf(allowed, sizeof(allowed), "allowed are");
+	bool quoted = false; /* where a comma is part of one */
+	for (size_t i = 0; key->words[i] != NULL; i++)
+		quoted = quoted || strchr(key->words[i], ',') != NULL;
 	for (size_t i = 0; key->words[i] != NULL && used < sizeof(allowed); i++)
-		used += (size_t)snprintf(allowed + used, sizeof(allowed) - used, "%s %s", i > 0 ? "," : "",
-					 key->words[i]);
+		used += (size_t)snprintf(allowed + used, sizeof(allowed) - used, quoted ? "%s \"%s\"" : "%s %s",
+					 i > 0 ? "," : "", key->words[i]);
 	return refuse(build, key, value, allowed);
 }
 

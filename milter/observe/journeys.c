@@ -293,6 +293,7 @@ static void view_entry(const struct entry *entry, struct journey_view *view)
 		journey_enter(&view->journey, STAGE_QUEUE, entry->note.ended);
 		journey_enter(&view->journey, STAGE_COUNT, entry->arrived >= 0 ? entry->arrived : clock_now());
 		view->at = wall_of(entry->note.ended);
+		view->outbound = entry->note.outbound;
 	}
 	view->total = journey_total(&view->journey);
 }

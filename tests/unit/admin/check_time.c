@@ -133,6 +133,17 @@ END_TEST
 
 /* ---- the screen ---- */
 
+START_TEST(the_status_tells_of_open_stalls)
+{
+	ck_assert_int_eq(RUN("status"), 0);
+	stall(false, STAGE_REPLY, CAUSE_ANSWER, 9 * USEC_PER_SEC);
+	stall(true, STAGE_REPLY, CAUSE_ANSWER, 9 * USEC_PER_SEC);
+	stall(true, STAGE_POOL, CAUSE_RATE, 9 * USEC_PER_SEC);
+	ck_assert_int_eq(RUN("status"), 0);
+	expect_says("stalls         2, 14 messages wait now: relaypoolctl stalls\n");
+}
+END_TEST
+
 START_TEST(no_stall_is_one_calm_sentence)
 {
 	ck_assert_int_eq(RUN("stalls"), 0);
@@ -276,6 +287,7 @@ Suite *time_suite(void)
 	TCase *screen = tcase_create("screen");
 	tcase_add_checked_fixture(screen, rooms_open, rooms_close);
 	tcase_set_timeout(screen, 60);
+	tcase_add_test(screen, the_status_tells_of_open_stalls);
 	tcase_add_test(screen, no_stall_is_one_calm_sentence);
 	tcase_add_test(screen, open_stalls_come_first_and_make_exit_code_1);
 	tcase_add_test(screen, the_shape_counts_stalls_by_stage_and_age);

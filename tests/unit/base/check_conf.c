@@ -133,7 +133,7 @@ static const struct {
 	{"failover = direct\nsmtp = \"inet6:10025@[::2]\"\n" ONE_RELAY, "conf:2: smtp: inet:PORT@HOST with a loopback"},
 	{"failover = direct\nsmtp = unix:/a\n" ONE_RELAY, "conf:2: smtp: inet:PORT@HOST with a loopback"},
 	{"log-messages = slow\n" ONE_RELAY,
-	 "conf:1: log-messages = \"slow\": allowed are auto, all, slow,failed, none"},
+	 "conf:1: log-messages = \"slow\": allowed are \"auto\", \"all\", \"slow,failed\", \"none\""},
 	{"slow-message = 0\n" ONE_RELAY, "conf:1: slow-message = \"0\": a number of seconds from 0.001 to 86400"},
 	{"metrics = inet:9725@192.0.2.1\n" ONE_RELAY, "conf:1: metrics: inet:PORT@HOST with a loopback"},
 	{"metrics = inet:9725@0.0.0.0\n" ONE_RELAY, "conf:1: metrics: inet:PORT@HOST with a loopback"},
