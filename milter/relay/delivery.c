@@ -240,9 +240,10 @@ static unsigned share_of(const struct delivery_router *router, const struct pool
 
 static struct reply *beyond_share(const struct pool *pool)
 {
-	return reply_local(LOCAL_CAPACITY, 451, "4.3.2",
-			   "relay %s does not keep up: %u messages of it wait here already, other relays have had mail lately",
-			   pool->relay->name, (unsigned)list_count(&pool->waiting));
+	return reply_local(
+		LOCAL_CAPACITY, 451, "4.3.2",
+		"relay %s does not keep up: %u messages of it wait here already, other relays have had mail lately",
+		pool->relay->name, (unsigned)list_count(&pool->waiting));
 }
 
 /* Whether a stalled relay would hold more than its share with `more` messages besides those it has. */
