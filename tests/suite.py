@@ -34,7 +34,8 @@ MEASURES = ["test_fairness", "test_link", "test_ratio", "test_slow_readers", "te
 CLEAN = ["test_clean"]
 REST = ["-j", "3", *(f"--except={name}" for name in MEASURES + CLEAN)]
 # What other programs read, and what relays do that are one at a time: nothing in it that threads could disturb.
-NO_THREADS = [f"--except={name}" for name in ("test_logtools", "test_metrics", "test_relay_causes", "test_relaypool_and")]
+NO_THREADS = [f"--except={name}" for name in ("test_logtools", "test_metrics", "test_misbehaviour", "test_relay_causes",
+                                              "test_relaypool_and", "test_streams")]
 
 total = {"passed": 0, "failed": 0}
 failures = []  # a line or a few for each, repeated at the end
