@@ -361,11 +361,11 @@ END_TEST
 START_TEST(what_is_known_to_come_is_counted)
 {
 	unsigned count;
-	usec_t since, first = clock_now();
+	usec_t since;
 	const char *queue_id;
 	ids_come();
 	clock_fake_advance(SECOND);
-	first = clock_now();
+	usec_t first = clock_now();
 	ck_assert(!journeys_queued(&count, &since, &queue_id));
 	fake_door_note("Q1", 1, 1, true);
 	clock_fake_advance(SECOND);
