@@ -34,8 +34,6 @@ struct relay_stats {
 	struct list connections;      /* struct connection_stats: those that are open */
 	struct figures minute, total; /* of the interval that has begun, and since the start */
 	struct stats_totals totals;
-	const struct message *waited; /* whose wait was counted last: to be compared only, another may have its place */
-	usec_t waited_arrived;        /* … unless it arrived then, too */
 };
 
 /* An open connection, to count each of its transactions once however many outcomes it has. */
@@ -126,14 +124,8 @@ static enum stats_reply kind_of(const struct reply *reply)
 /* A message with several verdicts has waited once. */
 static void count_wait(struct relay_stats *relay, const struct event *event)
 {
-	const struct message *message = event->message;
-	if (event->held_by >= CAUSE_COUNT)
-		return;
-	if (message != NULL && message == relay->waited && message->arrived == relay->waited_arrived)
-		return;
-	relay->totals.waited[event->held_by]++;
-	relay->waited = message;
-	relay->waited_arrived = message != NULL ? message->arrived : 0;
+	if (event->held_by < CAUSE_COUNT && !event->repeated)
+		relay->totals.waited[event->held_by]++;
 }
 
 static void connection_opened(struct relay_stats *relay, unsigned id)

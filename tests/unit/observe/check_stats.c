@@ -190,7 +190,7 @@ START_TEST(an_unused_connection_is_no_reuse)
 END_TEST
 
 /* An outcome of a message that has waited, or not (CAUSE_COUNT). */
-static void settle_waited(const struct message *message, enum cause held_by, const struct reply *reply)
+static void settle_waited(const struct message *message, enum cause held_by, const struct reply *reply, bool repeated)
 {
 	struct event event = {.kind = EVENT_OUTCOME,
 			      .relay = "ses",
@@ -200,7 +200,8 @@ static void settle_waited(const struct message *message, enum cause held_by, con
 			      .recipients = 3,
 			      .reply = reply,
 			      .delays = {-1, -1, -1, -1},
-			      .held_by = held_by};
+			      .held_by = held_by,
+			      .repeated = repeated};
 	publish(&event);
 }
 
@@ -214,10 +215,10 @@ START_TEST(replies_are_counted_by_class_and_local_ones_apart)
 		    {550, LOCAL_AMBIGUOUS}, {451, LOCAL_CONNECTION}, {552, LOCAL_SIZE}};
 	for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
 		struct reply reply = {.code = said[i].code, .local = said[i].local};
-		settle_waited(&message, CAUSE_COUNT, &reply);
+		settle_waited(&message, CAUSE_COUNT, &reply, false);
 	}
 	struct reply refusal = {.code = 550, .local = LOCAL_NONE};
-	settle_waited(&message, CAUSE_COUNT, &refusal);
+	settle_waited(&message, CAUSE_COUNT, &refusal, false);
 	total_of("ses");
 	ck_assert_uint_eq(seen.totals.replies[STATS_REPLY_2XX], 2);
 	ck_assert_uint_eq(seen.totals.replies[STATS_REPLY_4XX], 1);
@@ -230,12 +231,12 @@ START_TEST(a_message_with_several_verdicts_has_waited_once)
 {
 	struct message first = {.arrived = 1}, second = {.arrived = 2};
 	struct reply sent = {.code = 250}, refused = {.code = 550};
-	settle_waited(&first, CAUSE_CAP, &sent);
-	settle_waited(&first, CAUSE_CAP, &refused);
-	settle_waited(&second, CAUSE_CAP, &sent);
+	settle_waited(&first, CAUSE_CAP, &sent, false);
+	settle_waited(&first, CAUSE_CAP, &refused, true);
+	settle_waited(&second, CAUSE_CAP, &sent, false);
 	second.arrived = 3; /* another one in the same place */
-	settle_waited(&second, CAUSE_RATE, &sent);
-	settle_waited(&first, CAUSE_COUNT, &sent);
+	settle_waited(&second, CAUSE_RATE, &sent, false);
+	settle_waited(&first, CAUSE_COUNT, &sent, false);
 	total_of("ses");
 	ck_assert_uint_eq(seen.totals.waited[CAUSE_CAP], 2);
 	ck_assert_uint_eq(seen.totals.waited[CAUSE_RATE], 1);
