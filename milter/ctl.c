@@ -78,13 +78,24 @@ static int check_file(const char *path, bool json)
 
 /* ---- the command line ---- */
 
-struct command {
-	const char *socket_path, *file, *delay;
-	bool json;
-	const char *name, *argument; /* the verb and what it is given; NULL */
-	const char *option;          /* the same as an option: "all", "shape"; NULL */
-	int words;                   /* how many there are, the verb included */
+/* Verbs that are no question to the daemon, each with its own reading of what follows it. */
+static int help(struct command *command, int argc, char **argv);
+static const struct local_verb {
+	const char *name, *argument, *help; /* as in admin_verbs */
+	int (*run)(struct command *command, int argc, char **argv);
+} local_verbs[] = {
+	{"top", "", "pools, connections and stalls, live", top_command},
+	{"help", "", "this text", help},
 };
+#define LOCAL_VERBS (sizeof(local_verbs) / sizeof(local_verbs[0]))
+
+static const struct local_verb *local_verb_find(const char *name)
+{
+	for (size_t i = 0; i < LOCAL_VERBS; i++)
+		if (strcmp(local_verbs[i].name, name) == 0)
+			return &local_verbs[i];
+	return NULL;
+}
 
 static int usage(FILE *to, int code)
 {
@@ -102,99 +113,116 @@ static int usage(FILE *to, int code)
 		DEFAULT_SOCKET);
 	for (int i = 0; i < ADMIN_VERBS; i++)
 		fprintf(to, "  %-11s %-11s %s\n", admin_verbs[i].name, admin_verbs[i].argument, admin_verbs[i].help);
-	fprintf(to, "  %-11s %-11s %s\n", "top", "", "pools, connections and stalls, live");
-	fprintf(to, "  %-11s %-11s %s\n", "help", "", "this text");
+	for (size_t i = 0; i < LOCAL_VERBS; i++)
+		fprintf(to, "  %-11s %-11s %s\n", local_verbs[i].name, local_verbs[i].argument, local_verbs[i].help);
 	return code;
 }
 
-static int top(const struct command *command)
+static int help(struct command *command, int argc, char **argv)
 {
-	if (command->words > 1 || command->file || command->json)
-		return complain(EXIT_USAGE, "top takes -s and -d only; for a program: -j pools, connections, stalls");
-	double delay = TOP_DELAY_DEFAULT;
-	if (command->delay) {
-		char *end;
-		delay = strtod(command->delay, &end);
-		if (*end || end == command->delay || !(delay >= TOP_DELAY_LEAST && delay <= TOP_DELAY_MOST))
-			return complain(EXIT_USAGE, "-d takes seconds, from %g to %g", TOP_DELAY_LEAST, TOP_DELAY_MOST);
-	}
-	return top_run(command->socket_path, delay);
+	(void)command, (void)argc, (void)argv;
+	return usage(stdout, EXIT_OK);
 }
 
-/* What stands on the command line is wrong for this verb: the exit code, after saying why. EXIT_OK: nothing is. */
-static int command_refuse(const struct command *command, enum admin_verb verb)
+bool command_option(struct command *command, int option, int *code)
 {
-	const char *takes = admin_verbs[verb].argument;
-	if (command->words > (*takes ? 2 : 1))
-		return complain(EXIT_USAGE, "%s takes %s", command->name,
-				*takes ? "one argument at most" : "no argument");
-	if (*takes && *takes != '[' && !command->argument)
-		return complain(EXIT_USAGE, "%s needs an argument: relaypoolctl %s %s", command->name, command->name,
-				takes);
-	if (command->option && verb != ADMIN_STALLS)
-		return complain(EXIT_USAGE, "--%s goes with stalls only", command->option);
-	if (command->file && verb != ADMIN_CHECK)
-		return complain(EXIT_USAGE, "-c goes with check only");
+	*code = EXIT_OK;
+	switch (option) {
+	case 's':
+		command->socket_path = optarg;
+		return true;
+	case 'c':
+		command->file = optarg;
+		return true;
+	case 'd':
+		command->delay = optarg;
+		return true;
+	case 'j':
+		command->json = true;
+		return true;
+	case 'h':
+		usage(stdout, EXIT_OK);
+		return false;
+	default:
+		*code = usage(stderr, EXIT_USAGE);
+		return false;
+	}
+}
+
+/* What the daemon is asked. */
+struct question {
+	enum admin_verb verb;
+	const char *argument; /* NULL: none */
+	const char *option;   /* the same as an option: "all", "shape"; NULL */
+	int words;            /* arguments in all */
+};
+
+/* What stands on the command line is wrong for this verb: the exit code, after saying why. EXIT_OK: nothing is. */
+static int question_refuse(const struct question *question, const struct command *command)
+{
+	const char *name = admin_verbs[question->verb].name, *takes = admin_verbs[question->verb].argument;
+	if (question->words > (*takes ? 1 : 0))
+		return complain(EXIT_USAGE, "%s takes %s", name, *takes ? "one argument at most" : "no argument");
+	if (*takes && *takes != '[' && !question->argument)
+		return complain(EXIT_USAGE, "%s needs an argument: relaypoolctl %s %s", name, name, takes);
+	if (question->option && question->verb != ADMIN_STALLS)
+		return complain(EXIT_USAGE, "--%s goes with stalls only", question->option);
 	if (command->delay)
 		return complain(EXIT_USAGE, "-d goes with top only");
-	if (verb == ADMIN_STALLS && command->argument && strcmp(command->argument, "all") != 0 &&
-	    strcmp(command->argument, "shape") != 0)
+	if (command->file && question->verb != ADMIN_CHECK)
+		return complain(EXIT_USAGE, "-c goes with check only");
+	if (question->verb == ADMIN_STALLS && question->argument && strcmp(question->argument, "all") != 0 &&
+	    strcmp(question->argument, "shape") != 0)
 		return complain(EXIT_USAGE, "stalls takes all, shape or nothing");
 	return EXIT_OK;
 }
 
-static int command_run(const struct command *command)
+/* A verb of the daemon, with its options and argument behind it. */
+static int question_run(struct command *command, enum admin_verb verb, int argc, char **argv)
 {
-	enum admin_verb verb;
-	if (strcmp(command->name, "help") == 0)
-		return usage(stdout, EXIT_OK);
-	if (strcmp(command->name, "top") == 0)
-		return top(command);
-	if (!admin_verb_find(command->name, &verb))
-		return complain(EXIT_USAGE, "there is no verb \"%s\"; relaypoolctl help lists them", command->name);
-	int code = command_refuse(command, verb);
+	/* "stalls --all" and "stalls all" are the same. */
+	static const struct option words[] = {{"all", no_argument, NULL, 'A'}, {"shape", no_argument, NULL, 'S'}, {0}};
+	struct question question = {.verb = verb};
+	int option, code;
+	while ((option = getopt_long(argc, argv, COMMON_OPTIONS "d:", words, NULL)) != -1) {
+		if (option == 'A' || option == 'S')
+			question.option = option == 'A' ? "all" : "shape";
+		else if (!command_option(command, option, &code))
+			return code;
+	}
+	question.argument = optind < argc ? argv[optind] : question.option;
+	question.words = argc - optind + (question.option ? 1 : 0);
+	code = question_refuse(&question, command);
 	if (code != EXIT_OK)
 		return code;
 	/* A daemon that runs knows best which file is the right one. */
 	if (verb == ADMIN_CHECK && (command->file || !daemon_present(command->socket_path)))
 		return check_file(command->file ? command->file : DEFAULT_CONF, command->json);
-	return ask(command->socket_path, verb, command->argument, command->json);
+	return ask(command->socket_path, verb, question.argument, command->json);
 }
 
 int main(int argc, char **argv)
 {
-	/* "stalls --all" and "stalls all" are the same. */
-	static const struct option words[] = {{"all", no_argument, NULL, 'A'}, {"shape", no_argument, NULL, 'S'}, {0}};
+	static char *status[] = {(char *)"status", NULL}; /* without a verb */
 	struct command command = {.socket_path = DEFAULT_SOCKET};
-	int option;
-	while ((option = getopt_long(argc, argv, "s:c:d:jh", words, NULL)) != -1) {
-		switch (option) {
-		case 's':
-			command.socket_path = optarg;
-			break;
-		case 'c':
-			command.file = optarg;
-			break;
-		case 'd':
-			command.delay = optarg;
-			break;
-		case 'j':
-			command.json = true;
-			break;
-		case 'A':
-			command.option = "all";
-			break;
-		case 'S':
-			command.option = "shape";
-			break;
-		case 'h':
-			return usage(stdout, EXIT_OK);
-		default:
-			return usage(stderr, EXIT_USAGE);
-		}
+	enum admin_verb verb;
+	int option, code;
+	while ((option = getopt(argc, argv, "+" COMMON_OPTIONS "d:")) != -1) /* up to the verb */
+		if (!command_option(&command, option, &code))
+			return code;
+	argc -= optind;
+	argv += optind;
+	if (argc == 0) {
+		argc = 1;
+		argv = status;
 	}
-	command.name = optind < argc ? argv[optind] : "status";
-	command.argument = optind + 1 < argc ? argv[optind + 1] : command.option;
-	command.words = argc - optind + (command.option ? 1 : 0);
-	return command_run(&command);
+	optind = 0; /* the verb's own options are read from the beginning */
+	const struct local_verb *local = local_verb_find(argv[0]);
+	if (local && command.delay && local->run != top_command)
+		return complain(EXIT_USAGE, "-d goes with top only");
+	if (local)
+		return local->run(&command, argc, argv);
+	if (!admin_verb_find(argv[0], &verb))
+		return complain(EXIT_USAGE, "there is no verb \"%s\"; relaypoolctl help lists them", argv[0]);
+	return question_run(&command, verb, argc, argv);
 }

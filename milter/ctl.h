@@ -31,10 +31,18 @@ extern show_fn *const shows[ADMIN_VERBS]; /* of every verb */
 
 extern const struct table pools_table, connections_table, stalls_table;
 
-#define TOP_DELAY_DEFAULT 2.0 /* seconds between two frames */
-#define TOP_DELAY_LEAST 0.2
-#define TOP_DELAY_MOST 3600.0
-/* Pools, connections and stalls, again and again until somebody ends it; once if nobody looks. The exit code. */
-int top_run(const char *socket_path, double delay);
+/* ---- verbs of relaypoolctl's own ---- */
+
+/* What holds for every verb; options may stand before and behind it. */
+struct command {
+	const char *socket_path, *file, *delay; /* NULL: not given */
+	bool json;
+};
+#define COMMON_OPTIONS "s:c:jh"
+/* An option of getopt(3) that holds for every verb. False if relaypoolctl ends here, with the exit code. */
+bool command_option(struct command *command, int option, int *code) MUST_CHECK;
+
+/* The verb stands in argv[0]; getopt(3) is at the beginning. The exit code. */
+int top_command(struct command *command, int argc, char **argv);
 
 #endif

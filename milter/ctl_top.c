@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -17,6 +18,11 @@
 
 #include "ctl.h"
 #include "ctl_daemon.h"
+
+/* Seconds between two frames. */
+#define DELAY_DEFAULT 2.0
+#define DELAY_LEAST 0.2
+#define DELAY_MOST 3600.0
 
 enum view { VIEW_POOLS = 0, VIEW_CONNECTIONS, VIEW_STALLS, VIEWS };
 static const struct table *const view_tables[VIEWS] = {
@@ -285,7 +291,8 @@ static bool somebody_looks(void)
 	return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && terminal && strcmp(terminal, "dumb") != 0;
 }
 
-int top_run(const char *socket_path, double delay)
+/* Again and again until somebody ends it; once if nobody looks. The exit code. */
+static int top_run(const char *socket_path, double delay)
 {
 	struct top top = {.socket_path = socket_path, .delay = delay};
 	int code = top_ask_all(&top);
@@ -302,4 +309,22 @@ int top_run(const char *socket_path, double delay)
 	}
 	top_free(&top);
 	return code;
+}
+
+int top_command(struct command *command, int argc, char **argv)
+{
+	double delay = DELAY_DEFAULT;
+	int option, code;
+	while ((option = getopt(argc, argv, COMMON_OPTIONS "d:")) != -1)
+		if (!command_option(command, option, &code))
+			return code;
+	if (argc > optind || command->file || command->json)
+		return complain(EXIT_USAGE, "top takes -s and -d only; for a program: -j pools, connections, stalls");
+	if (command->delay) {
+		char *end;
+		delay = strtod(command->delay, &end);
+		if (*end || end == command->delay || !(delay >= DELAY_LEAST && delay <= DELAY_MOST))
+			return complain(EXIT_USAGE, "-d takes seconds, from %g to %g", DELAY_LEAST, DELAY_MOST);
+	}
+	return top_run(command->socket_path, delay);
 }
