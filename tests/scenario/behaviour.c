@@ -36,6 +36,14 @@ void accepted_free(struct accepted *accepted)
 	free(accepted);
 }
 
+/* By the number of the last one: counting thousands for each message takes its time. */
+static unsigned accepted_before(const struct scripted_relay *relay)
+{
+	if (list_empty(&relay->accepted))
+		return 0;
+	return LIST_ENTRY_OF(relay->accepted.prev, struct accepted, node)->number;
+}
+
 void rule_free(struct rule *rule)
 {
 	for (size_t i = 0; i < rule->count; i++)
@@ -57,6 +65,7 @@ static void transaction_accept(struct relay_connection *c)
 {
 	if (c->open == NULL || c->step != STEP_END)
 		return;
+	c->open->number = accepted_before(c->relay) + 1;
 	list_append(&c->relay->accepted, &c->open->node);
 	c->open = NULL;
 }
@@ -358,8 +367,7 @@ static void reply_by_default(struct relay_connection *c)
 		text = ehlo_reply(c);
 		break;
 	case STEP_END:
-		text = mem_printf("250 2.0.0 Ok: queued as %s%u", c->relay->name,
-				  (unsigned)list_count(&c->relay->accepted) + 1);
+		text = mem_printf("250 2.0.0 Ok: queued as %s%u", c->relay->name, accepted_before(c->relay) + 1);
 		break;
 	default:
 		return;

@@ -529,7 +529,7 @@ static bool expect_letter(const char *name, void *arg)
 	if (strcmp(what, "use") == 0)
 		return compare(&words, "use", letter->use);
 	if (strcmp(what, "accepted") == 0)
-		return compare(&words, "accepted", accepted_count(words.world, NULL, letter, address));
+		return compare(&words, "accepted", accepted_count(words.world, letter, address));
 	for (enum status status = 0; status < STATUS_COUNT; status++) {
 		if (strcmp(what, status_names[status]) == 0)
 			wanted.status = status;

@@ -13,19 +13,38 @@
 /* The secrets of all scenarios: the password in clear and in the base64 of LOGIN and PLAIN, the token. */
 static const char *const secrets[] = {"secret-word", "c2VjcmV0LXdvcmQ", "AHVzZXIAc2VjcmV0LXdvcmQ", "token-word"};
 
-/* The message whose first line this body begins with; NULL. */
-static const struct letter *letter_of(const struct world *w, struct accepted *accepted)
+/* The message whose name is the subject on the first line of this body; NULL. */
+static struct letter *letter_of(const struct world *w, const struct accepted *accepted)
 {
-	LIST_EACH (node, next, &w->letters) {
-		const struct letter *letter = LIST_ENTRY_OF(node, struct letter, node);
-		size_t line = strcspn(letter->body, "\n");
+	static const char before[] = "Subject: ";
+	const size_t begin = strlen(before);
+	char name[64] = "";
 
-		if (accepted->letter != NULL)
-			break;
-		if (accepted->length > line && memcmp(accepted->body, letter->body, line + 1) == 0)
-			accepted->letter = letter;
+	for (size_t i = 0; i < sizeof(name) - 1 && begin + i < accepted->length && accepted->body[begin + i] != '\r';
+	     i++)
+		name[i] = accepted->body[begin + i];
+	if (accepted->length <= begin || memcmp(accepted->body, before, begin) != 0)
+		return NULL;
+	return world_letter(w, name);
+}
+
+/* Gives each message what relays have accepted since the last time. */
+static void sort_accepted(const struct world *w)
+{
+	for (size_t i = 0; i < RELAYS_MAX; i++) {
+		const struct list *head = &w->relays[i]->accepted;
+
+		for (const struct list *node = head->prev; node != head; node = node->prev) {
+			struct accepted *accepted = LIST_ENTRY_OF(node, struct accepted, node);
+
+			if (accepted->sorted)
+				break;
+			accepted->sorted = true;
+			accepted->letter = letter_of(w, accepted);
+			if (accepted->letter != NULL)
+				list_append(&accepted->letter->accepted, &accepted->of_letter);
+		}
 	}
-	return accepted->letter;
 }
 
 static bool names(const char *command, const char *address)
@@ -37,21 +56,16 @@ static bool names(const char *command, const char *address)
 	return found;
 }
 
-unsigned accepted_count(const struct world *w, const char *relay, const struct letter *letter, const char *recipient)
+unsigned accepted_count(const struct world *w, const struct letter *letter, const char *recipient)
 {
 	unsigned count = 0;
 
-	for (size_t i = 0; i < RELAYS_MAX; i++) {
-		if (relay != NULL && strcmp(relay, w->relays[i]->name) != 0)
-			continue;
-		LIST_EACH (node, next, &w->relays[i]->accepted) {
-			struct accepted *accepted = LIST_ENTRY_OF(node, struct accepted, node);
+	sort_accepted(w);
+	LIST_EACH (node, next, &letter->accepted) {
+		const struct accepted *accepted = LIST_ENTRY_OF(node, struct accepted, of_letter);
 
-			if (letter_of(w, accepted) != letter)
-				continue;
-			for (size_t k = 0; k < accepted->rcpt_count; k++)
-				count += recipient == NULL || names(accepted->rcpts[k], recipient);
-		}
+		for (size_t k = 0; k < accepted->rcpt_count; k++)
+			count += recipient == NULL || names(accepted->rcpts[k], recipient);
 	}
 	return count;
 }
@@ -59,7 +73,7 @@ unsigned accepted_count(const struct world *w, const char *relay, const struct l
 /* Promise 6, and 1 the other way round: only what was given goes out, and as it was given. */
 static void check_accepted(struct world *w, const struct scripted_relay *relay, struct accepted *accepted)
 {
-	const struct letter *letter = letter_of(w, accepted);
+	const struct letter *letter = accepted->letter;
 
 	if (letter == NULL) {
 		world_fail(w, "relay %s accepted a message that nobody sent", relay->name);
@@ -86,7 +100,7 @@ static void check_recipient(struct world *w, const struct letter *letter, size_t
 	const struct recipient *recipient = &letter->message->recipients[index];
 	const struct reply *verdict = recipient->verdict;
 	enum status status = reply_status_of(verdict);
-	unsigned accepted = accepted_count(w, NULL, letter, recipient->address);
+	unsigned accepted = accepted_count(w, letter, recipient->address);
 	char line[256];
 
 	if (status == STATUS_SENT && accepted != 1)
@@ -111,7 +125,7 @@ static void check_letter(struct world *w, const struct letter *letter)
 
 	for (size_t i = 0; i < message->recipient_count; i++) {
 		if (letter->abandoned) {
-			if (accepted_count(w, NULL, letter, message->recipients[i].address) > 1)
+			if (accepted_count(w, letter, message->recipients[i].address) > 1)
 				world_fail(w, "%s was abandoned and accepted twice", letter->name);
 		} else if (message->recipients[i].verdict != NULL) {
 			settled++;
@@ -161,6 +175,7 @@ void promises_check(struct world *w)
 		router_each_pool(w->router, check_pool, w);
 		router_each_connection(w->router, check_connection, w);
 	}
+	sort_accepted(w);
 	for (size_t i = 0; i < RELAYS_MAX; i++) {
 		LIST_EACH (node, next, &w->relays[i]->accepted)
 			check_accepted(w, w->relays[i], LIST_ENTRY_OF(node, struct accepted, node));

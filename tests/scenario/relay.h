@@ -99,15 +99,19 @@ enum relay_mode {
 };
 
 /* A message the relay took responsibility for. */
+struct letter;
 struct accepted {
 	struct list node; /* relay.accepted */
+	unsigned number;  /* 1 is the first one of the relay */
 	unsigned connection;
 	char *mail; /* the MAIL and RCPT lines as they came */
 	char **rcpts;
 	size_t rcpt_count;
 	char *body; /* without dot-stuffing and the end of data; by BDAT as it came */
 	size_t length;
-	const void *letter; /* whose it is, once the world has found out; NULL */
+	bool sorted;           /* the world has found out whose it is */
+	struct letter *letter; /* the world's; NULL: nobody's */
+	struct list of_letter; /* letter.accepted */
 };
 
 /* A line that the client sent. */

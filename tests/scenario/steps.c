@@ -462,9 +462,10 @@ static bool send_one(const char *name, void *arg)
 		return world_fail(w, "%s was sent already", name);
 	letter = mem_alloc(sizeof(*letter));
 	letter->world = w;
+	list_init(&letter->accepted);
 	letter->name = mem_strdup(name);
 	make_message(letter, send);
-	list_append(&w->letters, &letter->node);
+	world_add_letter(w, letter);
 	world_note(w, "send %s", name);
 	w->inside_take = true;
 	router_take(w->router, letter->message);

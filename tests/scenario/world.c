@@ -4,6 +4,7 @@
  */
 #include <event2/buffer.h>
 #include <inttypes.h>
+#include <search.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,11 +157,8 @@ static void on_event(const struct event *event)
 		free(line);
 		return;
 	}
-	LIST_EACH (node, next, &w->letters) {
-		struct letter *letter = LIST_ENTRY_OF(node, struct letter, node);
-
-		if (letter->message != event->message)
-			continue;
+	struct letter *letter = world_letter(w, event->message->queue_id);
+	if (letter != NULL && letter->message == event->message) {
 		letter->published += event->recipients;
 		letter->use = event->use;
 		letter->journey = *event->journey;
@@ -564,15 +562,24 @@ void world_run(struct world *w)
 
 /* ---- from beginning to end ---- */
 
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(((const struct letter *)a)->name, ((const struct letter *)b)->name);
+}
+
+void world_add_letter(struct world *w, struct letter *letter)
+{
+	list_append(&w->letters, &letter->node);
+	if (tsearch(letter, &w->by_name, compare_names) == NULL)
+		abort();
+}
+
 struct letter *world_letter(const struct world *w, const char *name)
 {
-	LIST_EACH (node, next, &w->letters) {
-		struct letter *letter = LIST_ENTRY_OF(node, struct letter, node);
+	const struct letter wanted = {.name = (char *)name};
+	struct letter **found = tfind(&wanted, &w->by_name, compare_names);
 
-		if (strcmp(letter->name, name) == 0)
-			return letter;
-	}
-	return NULL;
+	return found == NULL ? NULL : *found;
 }
 
 static void create_relay(struct world *w, unsigned index)
@@ -612,6 +619,12 @@ struct world *world_create(const char *directory, const char *ca_file)
 	return w;
 }
 
+/* Of the tree's nodes there is nothing else to free: the letters are the list's. */
+static void node_free(void *letter)
+{
+	(void)letter;
+}
+
 static void letter_free(struct letter *letter)
 {
 	message_unref(&letter->message);
@@ -633,6 +646,8 @@ void world_finish(struct world *w)
 	LIST_EACH (node, next, &w->letters)
 		letter_free(LIST_ENTRY_OF(node, struct letter, node));
 	list_init(&w->letters);
+	tdestroy(w->by_name, node_free);
+	w->by_name = NULL;
 	conf_unref(&w->conf);
 	for (size_t i = 0; i < RELAYS_MAX; i++)
 		scripted_relay_free(w->relays[i]);

@@ -39,6 +39,7 @@ struct letter {
 	char *name;
 	struct message *message;  /* one reference is ours */
 	struct outcome *outcomes; /* one for each recipient */
+	struct list accepted;     /* of relays, as far as sorted */
 	unsigned published;       /* recipients that EVENT_OUTCOME spoke of */
 	unsigned use;             /* the last of these: how many its connection had carried */
 	struct journey journey;   /* … and the stages it went through */
@@ -73,6 +74,7 @@ struct world {
 	bool down; /* router_shutdown() has said that it is done */
 
 	struct list letters;
+	void *by_name; /* the same as a tree (tsearch(3)): there are thousands */
 	struct list log;
 	struct list orders; /* actions of `do`, kept until the end */
 	unsigned long events[EVENT_KINDS];
@@ -109,6 +111,7 @@ struct section *world_route(struct world *w, const char *name);
 void world_pass(struct world *w, usec_t by);
 void world_run(struct world *w); /* until every message is settled, or nothing more would ever happen */
 void world_settle(struct world *w);
+void world_add_letter(struct world *w, struct letter *letter); /* whose name is new */
 struct letter *world_letter(const struct world *w, const char *name);
 int world_relay_index(const char *name); /* "a" is 0; -1 if it is no name of a relay */
 
@@ -117,8 +120,8 @@ int world_relay_index(const char *name); /* "a" is 0; -1 if it is no name of a r
 bool expect_line(struct world *w, const struct line *line);
 void promises_check(struct world *w);
 void promises_check_remains(struct world *w);
-/* How often a relay accepted this message for this recipient; `name` NULL: any relay. */
-unsigned accepted_count(const struct world *w, const char *relay, const struct letter *letter, const char *recipient);
+/* How often relays accepted this message for this recipient; NULL: for any. */
+unsigned accepted_count(const struct world *w, const struct letter *letter, const char *recipient);
 
 /* ---- words ---- */
 
