@@ -69,10 +69,11 @@ def checks_of(result_path):
         log = file.read()
     with open(result_path, encoding="utf-8") as file:
         good = re.search(r"^:test-result: (PASS|SKIP)", file.read(), re.MULTILINE) is not None
-    figures = [tuple(map(int, found)) for found in
+    figures = [(int(checks) - int(wrong) - int(errors), int(wrong) + int(errors)) for checks, wrong, errors in
                re.findall(r"^\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)", log, re.MULTILINE)]
-    failed = sum(wrong + errors for _, wrong, errors in figures)
-    passed = sum(checks for checks, _, _ in figures) - failed
+    figures += [(int(passed), int(failed)) for passed, failed in
+                re.findall(r"^scenarios: (\d+) passed, (\d+) failed", log, re.MULTILINE)]
+    passed, failed = (sum(column) for column in zip(*figures)) if figures else (0, 0)
     if not good:
         print(log[-6000:])
         failures.append(log[-1500:])
