@@ -33,6 +33,7 @@ struct stage_limit {
 struct relay_conf {
 	struct conf *conf; /* the snapshot it belongs to, not counted */
 	char *name;
+	char *provider;          /* the preset, by its name or path; NULL: none */
 	struct host_port *hosts; /* in order of preference */
 	size_t host_count;
 	uint16_t port; /* of hosts without their own */
@@ -118,6 +119,12 @@ void conf_unref(struct conf **conf); /* and sets the pointer to NULL; secrets ar
 
 /* Every key with its value as the daemon uses it, secrets as "***"; for `relaypoolctl config`. */
 void conf_show(const struct conf *conf, void (*line)(const char *key, const char *value, void *arg), void *arg);
+/*
+ * Each key of a provider's preset, in the order of the table, with its value as it stands there. False with
+ * "PATH:LINE: …" in `error` if the preset is not sound; some keys may have been shown then.
+ */
+bool conf_preset_show(const char *path, void (*line)(const char *key, const char *value, void *arg), void *arg,
+		      char error[CONF_ERROR_SIZE]) MUST_CHECK;
 /* Names of all keys the parser knows, NULL-terminated: "deadline", "relay.host", "route.relays"…; for tests. */
 const char *const *conf_keys(void);
 

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/tls.h"
+#include "conf_preset.h"
 #include "conf_syntax.h"
 #include "conf_types.h"
 
@@ -72,6 +73,7 @@ static const struct conf_key keys[] = {
 	TOP("log-messages", choice, log_messages, 0, "auto", 0, 0, log_messages_words),
 	TOP("slow-message", seconds, slow_message, 0, "5", SHORTEST, DAY, NULL),
 
+	RELAY("provider", text, provider, 0, NULL, 0, 0, NULL),
 	RELAY("host", host, hosts, offsetof(struct relay_conf, host_count), NULL, 0, 0, NULL),
 	RELAY("port", port, port, 0, NULL, 1, UINT16_MAX, NULL),
 	RELAY("tls", choice, tls, 0, "starttls", 0, 0, tls_words),
@@ -163,20 +165,49 @@ static bool read_fallback(struct conf_build *build, const struct conf_key *key, 
 	return good;
 }
 
-/* Reads all keys of a section into its object. */
+static bool is_given(cfg_t *section, const char *key)
+{
+	return conf_syntax_count(section, key) > 0;
+}
+
+/* The preset has the key and the section has not. */
+static bool is_preset(const struct conf_build *build, cfg_t *section, const char *key)
+{
+	return build->preset != NULL && !is_given(section, key) && is_given(build->preset->keys, key);
+}
+
+static bool read_values(struct conf_build *build, cfg_t *from, const struct conf_key *key, void *object)
+{
+	size_t count = conf_syntax_count(from, key->name);
+	for (size_t i = 0; i < count; i++) {
+		const struct conf_value *value = conf_syntax_value(from, key->name, i);
+		if (!key->type->read(build, key, value, next_element(key, object)))
+			return false;
+	}
+	return true;
+}
+
+static bool read_preset_values(struct conf_build *build, const struct conf_key *key, void *object)
+{
+	struct conf_build there = {build->conf, build->preset->path, build->error, NULL};
+	return read_values(&there, build->preset->keys, key, object);
+}
+
+/* Reads all keys of a section into its object; what it leaves out is the preset's, or else the default. */
 static bool read_section(struct conf_build *build, cfg_t *from, const char *section, void *object)
 {
 	for (size_t i = 0; i < KEY_COUNT; i++) {
 		const struct conf_key *key = &keys[i];
+		bool good = true;
 		if (!of_section(key, section))
 			continue;
-		size_t count = conf_syntax_count(from, key->name);
-		for (size_t j = 0; j < count; j++) {
-			const struct conf_value *value = conf_syntax_value(from, key->name, j);
-			if (!key->type->read(build, key, value, next_element(key, object)))
-				return false;
-		}
-		if (count == 0 && key->fallback != NULL && !read_fallback(build, key, object))
+		if (is_given(from, key->name))
+			good = read_values(build, from, key, object);
+		else if (is_preset(build, from, key->name))
+			good = read_preset_values(build, key, object);
+		else if (key->fallback != NULL)
+			good = read_fallback(build, key, object);
+		if (!good)
 			return false;
 	}
 	return true;
@@ -201,9 +232,18 @@ static void release_section(const char *section, void *object)
 
 /* ---- relays ---- */
 
-static bool is_given(cfg_t *section, const char *key)
+/* Complains of a key where it stands: in the section, or in the preset. */
+static bool complain_of(struct conf_build *build, cfg_t *section, const char *key, const char *format, ...)
+	PRINTF_LIKE(4, 5);
+static bool complain_of(struct conf_build *build, cfg_t *section, const char *key, const char *format, ...)
 {
-	return conf_syntax_count(section, key) > 0;
+	bool preset = is_preset(build, section, key);
+	va_list arguments;
+	va_start(arguments, format);
+	conf_syntax_error(build->error, preset ? build->preset->path : build->path,
+			  conf_syntax_line(preset ? build->preset->keys : section, key), format, arguments);
+	va_end(arguments);
+	return false;
 }
 
 /* Names stand in log lines and in relaypoolctl's arguments. */
@@ -260,7 +300,7 @@ static bool check_authorities(struct conf_build *build, cfg_t *section, const st
 		context = tls_context_create(true, relay->tls_ca_file, why, sizeof(why));
 	free(text);
 	if (context == NULL)
-		return conf_complain(build, conf_syntax_line(section, "tls-ca-file"), "tls-ca-file: %s", why);
+		return complain_of(build, section, "tls-ca-file", "tls-ca-file: %s", why);
 	tls_context_free(context);
 	return true;
 }
@@ -279,10 +319,9 @@ static bool check_mechanisms(struct conf_build *build, cfg_t *section, const str
 	}
 	if (relay->auth_count == 0)
 		return true;
-	return conf_complain(build, conf_syntax_line(section, "auth"),
-			     "auth: none of these mechanisms works with a %s: allow %s, or leave auth out",
-			     token ? "token" : "password",
-			     token ? "XOAUTH2 or OAUTHBEARER" : "PLAIN, LOGIN, CRAM-MD5 or SCRAM");
+	return complain_of(
+		build, section, "auth", "auth: none of these mechanisms works with a %s: allow %s, or leave auth out",
+		token ? "token" : "password", token ? "XOAUTH2 or OAUTHBEARER" : "PLAIN, LOGIN, CRAM-MD5 or SCRAM");
 }
 
 static bool check_credentials(struct conf_build *build, cfg_t *section, const struct relay_conf *relay)
@@ -307,11 +346,11 @@ static bool check_credentials(struct conf_build *build, cfg_t *section, const st
 			"relay \"%s\" has a username but no secret: set password-file, token-file or token-command",
 			relay->name);
 	if (relay->tls == TLS_NONE && !relay->allow_cleartext_auth)
-		return conf_complain(build, conf_syntax_line(section, "tls"),
-				     "relay \"%s\" has tls = \"none\" and a username: its secret would cross the "
-				     "network in clear. Use tls "
-				     "= \"starttls\" or \"implicit\", or say allow-cleartext-auth = true",
-				     relay->name);
+		return complain_of(build, section, "tls",
+				   "relay \"%s\" has tls = \"none\" and a username: its secret would cross the "
+				   "network in clear. Use tls "
+				   "= \"starttls\" or \"implicit\", or say allow-cleartext-auth = true",
+				   relay->name);
 	return check_mechanisms(build, section, relay, token);
 }
 
@@ -330,27 +369,67 @@ static void complete_relay(struct relay_conf *relay)
 		relay->account = mem_strdup(relay->hosts[0].host);
 }
 
-static bool read_relay(struct conf_build *build, cfg_t *section, struct relay_conf *relay)
+/* Checks that need no file. */
+static bool check_relay(struct conf_build *build, cfg_t *section, const struct relay_conf *relay)
 {
-	relay->conf = build->conf;
-	relay->name = mem_strdup(cfg_title(section));
-	if (!check_name(build, section) || !read_section(build, section, "relay", relay))
-		return false;
+	if (relay->host_count == 0 && build->preset != NULL)
+		return conf_complain(build, conf_syntax_line(section, "host"),
+				     "relay \"%s\" has no host: the preset %s leaves it to this section and says which "
+				     "there are",
+				     relay->name, build->preset->path);
 	if (relay->host_count == 0)
 		return conf_complain(build, conf_syntax_line(section, "host"), "relay \"%s\" has no host", relay->name);
 	if (relay->min_connections > relay->max_connections)
-		return conf_complain(build, conf_syntax_line(section, "min-connections"),
-				     "min-connections = %u: at most max-connections (%u) is allowed",
-				     relay->min_connections, relay->max_connections);
+		return complain_of(build, section, "min-connections",
+				   "min-connections = %u: at most max-connections (%u) is allowed",
+				   relay->min_connections, relay->max_connections);
 	if (relay->max_age > 0 && relay->max_age < SHORTEST_AGE)
-		return conf_complain(build, conf_syntax_line(section, "max-age"),
-				     "max-age: 0 or at least 10 seconds are allowed");
+		return complain_of(build, section, "max-age", "max-age: 0 or at least 10 seconds are allowed");
 	if (relay->rate > 0 && relay->rate < SLOWEST_RATE)
-		return conf_complain(build, conf_syntax_line(section, "rate"),
-				     "rate: 0 or at least 0.001 messages a second are allowed");
+		return complain_of(build, section, "rate", "rate: 0 or at least 0.001 messages a second are allowed");
+	return true;
+}
+
+static bool read_relay_keys(struct conf_build *build, cfg_t *section, struct relay_conf *relay)
+{
+	if (!read_section(build, section, "relay", relay) || !check_relay(build, section, relay))
+		return false;
 	complete_relay(relay);
 	return check_authorities(build, section, relay) && read_password(build, section, relay) &&
 	       check_token_file(build, section, relay) && check_credentials(build, section, relay);
+}
+
+/* The keys that a preset may have, which has no sections. */
+static size_t know_preset(struct conf_known known[KEY_COUNT])
+{
+	size_t count = 0;
+	for (size_t i = 0; i < KEY_COUNT; i++) {
+		if (of_section(&keys[i], "relay"))
+			known[count++] = (struct conf_known){NULL, keys[i].name, keys[i].count != 0,
+							     conf_preset_refuses(keys[i].name)};
+	}
+	return count;
+}
+
+static bool read_relay(struct conf_build *build, cfg_t *section, struct relay_conf *relay)
+{
+	struct conf_known known[KEY_COUNT];
+	struct conf_preset preset = {NULL, NULL};
+	struct conf_build with_preset = *build;
+	relay->conf = build->conf;
+	relay->name = mem_strdup(cfg_title(section));
+	if (!check_name(build, section))
+		return false;
+	if (!is_given(section, "provider"))
+		return read_relay_keys(build, section, relay);
+	with_preset.preset = &preset;
+	const struct conf_value *provider = conf_syntax_value(section, "provider", 0);
+	bool good = conf_preset_find(build, provider, known, know_preset(known), &preset) &&
+		    read_relay_keys(&with_preset, section, relay);
+	if (!good)
+		conf_preset_blame(build, provider, &preset);
+	conf_preset_free(&preset);
+	return good;
 }
 
 static bool read_relays(struct conf_build *build, cfg_t *file)
@@ -611,12 +690,12 @@ struct conf *conf_load(const char *path, char error[CONF_ERROR_SIZE])
 {
 	struct conf_known known[KEY_COUNT];
 	for (size_t i = 0; i < KEY_COUNT; i++)
-		known[i] = (struct conf_known){keys[i].section, keys[i].name, keys[i].count != 0};
+		known[i] = (struct conf_known){keys[i].section, keys[i].name, keys[i].count != 0, false};
 	cfg_t *file = conf_syntax_read(path, sections, known, KEY_COUNT, error);
 	if (file == NULL)
 		return NULL;
 	struct conf *conf = mem_alloc(sizeof(*conf));
-	struct conf_build build = {conf, path, error};
+	struct conf_build build = {conf, path, error, NULL};
 	conf->refs = 1;
 	conf->path = mem_strdup(path);
 	bool good = read_top(&build, file) && read_relays(&build, file) && read_routes(&build, file);
@@ -677,6 +756,46 @@ void conf_show(const struct conf *conf, line_fn *line, void *arg)
 		show_section("relay", conf->relays[i].name, &conf->relays[i], line, arg);
 	for (size_t i = 0; i < conf->route_count; i++)
 		show_section("route", conf->routes[i].name, &conf->routes[i], line, arg);
+}
+
+/* A value as it stands in the preset; of a list, all of them. */
+static char *text_of(cfg_t *from, const struct conf_key *key)
+{
+	char *text = mem_strdup(conf_syntax_value(from, key->name, 0)->text);
+	for (size_t i = 1; i < conf_syntax_count(from, key->name); i++) {
+		char *longer = mem_printf("%s, %s", text, conf_syntax_value(from, key->name, i)->text);
+		free(text);
+		text = longer;
+	}
+	return text;
+}
+
+static bool show_preset(struct conf_build *build, const struct conf_preset *preset, line_fn *line, void *arg)
+{
+	struct relay_conf relay = {0};
+	bool good = true;
+	for (size_t i = 0; i < KEY_COUNT && good; i++) {
+		if (!of_section(&keys[i], "relay") || !is_given(preset->keys, keys[i].name))
+			continue;
+		good = read_values(build, preset->keys, &keys[i], &relay);
+		char *text = text_of(preset->keys, &keys[i]);
+		if (good)
+			line(keys[i].name, text, arg);
+		free(text);
+	}
+	release_section("relay", &relay);
+	return good;
+}
+
+bool conf_preset_show(const char *path, line_fn *line, void *arg, char error[CONF_ERROR_SIZE])
+{
+	struct conf_known known[KEY_COUNT];
+	struct conf_preset preset = {NULL, NULL};
+	struct conf_build build = {NULL, path, error, NULL};
+	bool good = conf_preset_read(path, known, know_preset(known), &preset, error) &&
+		    show_preset(&build, &preset, line, arg);
+	conf_preset_free(&preset);
+	return good;
 }
 
 const char *const *conf_keys(void)

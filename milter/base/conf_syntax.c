@@ -110,7 +110,7 @@ static void list_keys(const char *section, char *out, size_t size)
 	size_t used = 0;
 	out[0] = '\0';
 	for (size_t i = 0; i < reading->known_count && used < size; i++) {
-		if (same_section(reading->known[i].section, section))
+		if (same_section(reading->known[i].section, section) && !reading->known[i].refused)
 			used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "",
 						 reading->known[i].name);
 	}
@@ -123,6 +123,8 @@ static void complain_unknown(cfg_t *cfg, const char *name)
 	const char *section = cfg->title != NULL ? cfg->name : NULL;
 	const struct conf_known *key = meant(section, name);
 	char place[128] = "at the top", known[CONF_ERROR_SIZE];
+	if (reading->sections[0] == NULL)
+		snprintf(place, sizeof(place), "in a preset");
 	if (section != NULL)
 		snprintf(place, sizeof(place), "in %s \"%.64s\"", section, cfg->title);
 	if (key != NULL && same_section(key->section, section)) {

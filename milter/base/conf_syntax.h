@@ -14,7 +14,8 @@
 struct conf_known {
 	const char *section; /* NULL: at the top */
 	const char *name;
-	bool list; /* may have several values in braces */
+	bool list;    /* may have several values in braces */
+	bool refused; /* known only to be refused: not listed */
 };
 
 /* One value as written; of a list, one of its elements. */

@@ -11,12 +11,14 @@
 
 struct conf_value;
 struct conf_key;
+struct conf_preset;
 
 /* A snapshot while it is being made. */
 struct conf_build {
 	struct conf *conf;
 	const char *path;
-	char *error; /* CONF_ERROR_SIZE octets */
+	char *error;                      /* CONF_ERROR_SIZE octets */
+	const struct conf_preset *preset; /* of the relay section that is read; NULL: it has none */
 };
 
 struct conf_type {

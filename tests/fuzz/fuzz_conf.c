@@ -1,6 +1,6 @@
 /*
- * relaypool.conf: any text is either refused with one line that names the file, or gives a configuration in which every
- * promise of base/conf.h holds and which can be shown.
+ * relaypool.conf, and the preset of a provider: any text is either refused with one line that names the file, or gives
+ * a configuration in which every promise of base/conf.h holds and which can be shown.
  */
 #include <stdio.h>
 #include <string.h>
@@ -63,12 +63,18 @@ static void require_sound(const struct conf *conf)
 	REQUIRE(lines > 0);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* A file of this text; the caller closes it. */
+static int make_file(const void *text, size_t size, char path[32])
 {
-	char path[32], error[CONF_ERROR_SIZE] = "";
 	int fd = memfd_create("conf", MFD_CLOEXEC);
-	REQUIRE(fd != -1 && write(fd, data, size) == (ssize_t)size);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	REQUIRE(fd != -1 && write(fd, text, size) == (ssize_t)size);
+	snprintf(path, 32, "/proc/self/fd/%d", fd);
+	return fd;
+}
+
+static void load(const char *path)
+{
+	char error[CONF_ERROR_SIZE] = "";
 	struct conf *conf = conf_load(path, error);
 	if (conf != NULL) {
 		require_sound(conf);
@@ -77,6 +83,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		require_printable(error);
 	}
 	conf_unref(&conf);
+}
+
+/* The text as a preset: refused with a line that names it, or one that a section can name. */
+static void load_as_preset(const char *preset)
+{
+	char text[128], path[32], error[CONF_ERROR_SIZE] = "";
+	unsigned lines = 0;
+	snprintf(text, sizeof(text), "relay a {\n host = b\n provider = \"%s\"\n}\n", preset);
+	int fd = make_file(text, strlen(text), path);
+	load(path);
+	if (!conf_preset_show(preset, require_line, &lines, error))
+		REQUIRE(strstr(error, preset) != NULL);
+	require_printable(error);
+	close(fd);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char path[32];
+	int fd = make_file(data, size, path);
+	load(path);
+	load_as_preset(path);
 	close(fd);
 	return 0;
 }

@@ -130,13 +130,18 @@ START_TEST(defaults_in_the_manual_are_the_parsers)
 }
 END_TEST
 
-/* A line of an example as this host can have it: no user but ours, and secrets that are there. */
+/* A line of an example as this host can have it: no user but ours, secrets that are there, presets not installed. */
 static void write_example_line(FILE *example, const char *line, const char *secret)
 {
-	if (strstr(line, "password-file"))
+	const char *srcdir = getenv("srcdir");
+	char name[32], *source = realpath(srcdir ? srcdir : ".", NULL);
+	if (sscanf(line, " provider = \"%31[a-z0-9-]\"", name) == 1)
+		fprintf(example, "provider = \"%s/contrib/providers/%s.conf\"\n", source, name);
+	else if (strstr(line, "password-file"))
 		fprintf(example, "password-file = \"%s\"\n", secret);
 	else if (strncmp(line, "user ", 5) != 0)
 		fputs(line, example);
+	free(source);
 }
 
 /* Every example of a configuration is a ".Bd -literal" block. */
@@ -167,7 +172,7 @@ START_TEST(examples_in_the_manual_load)
 	fclose(file);
 	unlink(path);
 	unlink(secret);
-	ck_assert_uint_eq(examples, 3);
+	ck_assert_uint_eq(examples, 4);
 }
 END_TEST
 

@@ -15,6 +15,7 @@ int main(void)
 	srunner_add_suite(runner, net_suite());
 	srunner_add_suite(runner, path_suite());
 	srunner_add_suite(runner, process_suite());
+	srunner_add_suite(runner, provider_suite());
 	srunner_add_suite(runner, publish_suite());
 	srunner_add_suite(runner, rate_suite());
 	srunner_add_suite(runner, resolve_suite());

@@ -14,6 +14,7 @@ Suite *mem_suite(void);
 Suite *net_suite(void);
 Suite *path_suite(void);
 Suite *process_suite(void);
+Suite *provider_suite(void);
 Suite *publish_suite(void);
 Suite *rate_suite(void);
 Suite *resolve_suite(void);

@@ -73,7 +73,7 @@ static const struct {
 	 "conf:3: unknown key max-conections in relay \"a\": max-connections"},
 	{"relay a {\n deadline = 3\n}", "conf:2: unknown key deadline in relay \"a\": it belongs at the top"},
 	{"xyzzy = 3\n", "conf:1: unknown key xyzzy at the top; known are: milter, lmtp, smtp, control, user"},
-	{"relay a { xyzzy = 3 }\n", "known are: host, port, tls, tls-verify"},
+	{"relay a { xyzzy = 3 }\n", "known are: provider, host, port, tls, tls-verify"},
 	{"relay a { host = b }\n\"relay=a|host\" = c\n", "conf:2: unknown key host at the top"},
 	{"\"\" = c\n", "conf:1: syntax error"},
 	{"\"a\\nb\" = c\n", "conf:1: unknown key a?b at the top"},
