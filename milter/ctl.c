@@ -84,6 +84,7 @@ static const struct local_verb {
 	const char *name, *argument, *help; /* as in admin_verbs */
 	int (*run)(struct command *command, int argc, char **argv);
 } local_verbs[] = {
+	{"providers", "[NAME]", "what is known of providers, or the preset of one", providers_command},
 	{"top", "", "pools, connections and stalls, live", top_command},
 	{"help", "", "this text", help},
 };

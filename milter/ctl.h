@@ -1,6 +1,7 @@
 /*
  * What the files of relaypoolctl share. ctl.c has the command line, each other file one noun: ctl_daemon.c asks,
- * ctl_table.c writes, ctl_show.c says how each answer is shown, ctl_why.c, ctl_stalls.c and ctl_top.c are views.
+ * ctl_table.c writes, ctl_show.c says how each answer is shown, ctl_why.c, ctl_stalls.c, ctl_top.c and ctl_providers.c
+ * are views.
  */
 #ifndef CTL_H
 #define CTL_H
@@ -43,6 +44,7 @@ struct command {
 bool command_option(struct command *command, int option, int *code) MUST_CHECK;
 
 /* The verb stands in argv[0]; getopt(3) is at the beginning. The exit code. */
+int providers_command(struct command *command, int argc, char **argv);
 int top_command(struct command *command, int argc, char **argv);
 
 #endif

@@ -159,6 +159,26 @@ START_TEST(a_wrong_command_line_is_exit_code_2)
 }
 END_TEST
 
+/* Which presets are installed, if any, is this host's. */
+START_TEST(presets_need_no_daemon)
+{
+	ck_assert_int_eq(run((const char *const[]){"relaypoolctl", "-s", "/nonexistent/sock", "providers", NULL}), 0);
+	expect_says("/relaypool/providers");
+	expect_80_columns();
+	ck_assert_int_eq(RUN("providers", "-j"), 0);
+	json_t *answer = json_loads(output, 0, NULL);
+	ck_assert_int_eq(json_integer_value(json_object_get(answer, "schema")), 1);
+	ck_assert_uint_eq(json_array_size(json_object_get(answer, "directories")), 2);
+	ck_assert(json_is_array(json_object_get(answer, "providers")));
+	json_decref(answer);
+	ck_assert_int_eq(RUN("providers", "../relaypool"), 1);
+	expect_says("there is no preset \"../relaypool\"; relaypoolctl providers lists them");
+	ck_assert_int_eq(RUN("providers", "a", "b"), 2);
+	ck_assert_int_eq(RUN("-c", "x", "providers"), 2);
+	ck_assert_int_eq(RUN("-d", "2", "providers"), 2);
+}
+END_TEST
+
 START_TEST(no_daemon_is_exit_code_3)
 {
 	ck_assert_int_eq(run((const char *const[]){"relaypoolctl", "-s", "/nonexistent/sock", "status", NULL}), 3);
@@ -243,6 +263,7 @@ Suite *ctl_suite(void)
 	tcase_add_test(codes, a_relay_that_is_down_makes_exit_code_1);
 	tcase_add_test(codes, a_milter_that_stopped_makes_exit_code_1);
 	tcase_add_test(codes, a_wrong_command_line_is_exit_code_2);
+	tcase_add_test(codes, presets_need_no_daemon);
 	tcase_add_test(codes, no_daemon_is_exit_code_3);
 	tcase_add_test(codes, a_daemon_that_turns_it_away_is_still_heard);
 	tcase_add_test(codes, not_for_this_user_is_exit_code_4);

@@ -195,9 +195,10 @@ START_TEST(every_verb_is_in_the_manual)
 {
 	FILE *file = open_manual("relaypoolctl.8");
 	char line[1024], expected[64];
-	bool found[ADMIN_VERBS] = {false}, top = false;
+	bool found[ADMIN_VERBS] = {false}, top = false, providers = false;
 	while (fgets(line, sizeof(line), file)) {
 		top |= strcmp(line, ".It Cm top\n") == 0;
+		providers |= strcmp(line, ".It Cm providers Op Ar name\n") == 0;
 		for (int i = 0; i < ADMIN_VERBS; i++) {
 			snprintf(expected, sizeof(expected), ".It Cm %s%s\n", admin_verbs[i].name,
 				 argument_in_mdoc(admin_verbs[i].argument));
@@ -206,6 +207,7 @@ START_TEST(every_verb_is_in_the_manual)
 	}
 	fclose(file);
 	ck_assert(top);
+	ck_assert(providers);
 	for (int i = 0; i < ADMIN_VERBS; i++)
 		ck_assert_msg(found[i], "%s is not in relaypoolctl(8)", admin_verbs[i].name);
 }
