@@ -421,11 +421,9 @@ static struct connection *find_room(struct pool *pool, const struct transaction 
 void pool_set_rate(struct pool *pool)
 {
 	double configured = pool->relay->rate, learned = (double)pool->limits.of[LIMIT_RATE].value / LIMITS_RATE_UNIT;
-	/* A second's messages at once where the administrator knows the rate; where we do, what the clock needs. */
-	if (learned > 0 && (configured == 0 || learned < configured))
-		rate_set(&pool->rate, learned, 1 + (unsigned)(learned / 50));
-	else
-		rate_set(&pool->rate, configured, configured > 1 ? (unsigned)configured : 1);
+	double rate = learned > 0 && (configured == 0 || learned < configured) ? learned : configured;
+	unsigned burst = 1 + (unsigned)(rate / 50); /* what the clock needs; no second has more than the rate for it */
+	rate_set(&pool->rate, rate - (burst - 1), burst);
 }
 
 void pool_pause(struct pool *pool, usec_t wait)
