@@ -80,6 +80,22 @@ static bool read_window(const char *text, struct relay_limits *limits)
 	return true;
 }
 
+/* The same, counted back from each message. */
+static bool read_any_window(const char *text, struct relay_limits *limits)
+{
+	unsigned seconds = 0;
+	int used = 0;
+
+	limits->any_rate = 0;
+	if (strcmp(text, "none") == 0)
+		return true;
+	if (sscanf(text, "%u/%u%n", &limits->any_rate, &seconds, &used) != 2 || text[used] != '\0')
+		return false;
+	limits->any_window = seconds * USEC_PER_SEC;
+	limits->times_count = 0;
+	return limits->any_rate > 0 && limits->any_rate <= TIMES_MOST && seconds > 0;
+}
+
 /* "RATE,BURST" or "none". It is full at first. */
 static bool read_bucket(const char *text, struct relay_limits *limits)
 {
@@ -133,6 +149,8 @@ bool limits_set(struct relay_limits *limits, const char *setting)
 		return read_seconds(value, &limits->idle);
 	if (strncmp(setting, "most-rate=", length) == 0)
 		return read_window(value, limits);
+	if (strncmp(setting, "most-in-any=", length) == 0)
+		return read_any_window(value, limits);
 	if (strncmp(setting, "bucket=", length) == 0)
 		return read_bucket(value, limits);
 	if (strncmp(setting, "refuses-at=", length) == 0)
@@ -265,6 +283,24 @@ static bool bucket_empty(struct relay_limits *limits)
 	return false;
 }
 
+static bool too_many_of_late(struct relay_limits *limits)
+{
+	usec_t *time = &limits->times[limits->times_count % (limits->any_rate > 0 ? limits->any_rate : 1)];
+
+	if (limits->any_rate == 0)
+		return false;
+	if (limits->times_count >= limits->any_rate && clock_now() - *time < limits->any_window)
+		return true;
+	*time = clock_now();
+	limits->times_count++;
+	return false;
+}
+
+static bool beyond_rate(struct relay_limits *limits)
+{
+	return bucket_empty(limits) || too_many_of_late(limits);
+}
+
 static const struct refusal *judge_mail(struct relay_connection *c)
 {
 	struct relay_limits *limits = &c->relay->limits;
@@ -273,7 +309,7 @@ static const struct refusal *judge_mail(struct relay_connection *c)
 		return limits->mute ? &without_reason : &too_many_messages;
 	if (too_many_in_window(limits))
 		return &too_fast;
-	if (!limits->at_end && bucket_empty(limits))
+	if (!limits->at_end && beyond_rate(limits))
 		return &throttled;
 	c->limits.messages++;
 	return NULL;
@@ -302,7 +338,7 @@ static const struct refusal *judge(struct relay_connection *c)
 			return c->relay->limits.mute ? &without_reason : &too_old;
 		return c->step == STEP_MAIL ? judge_mail(c) : NULL;
 	case STEP_END:
-		return c->relay->limits.at_end && bucket_empty(&c->relay->limits) ? &throttled : NULL;
+		return c->relay->limits.at_end && beyond_rate(&c->relay->limits) ? &throttled : NULL;
 	default:
 		return NULL;
 	}

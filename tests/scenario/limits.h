@@ -12,6 +12,7 @@
 struct relay_connection;
 
 #define NO_LIMIT UINT_MAX
+#define TIMES_MOST 64 /* that are remembered for most-in-any */
 
 /* Where a connection too many is told so. */
 enum limits_refuses {
@@ -31,6 +32,8 @@ struct relay_limits {
 	usec_t idle;          /* without a command; 0: no limit */
 	unsigned rate;        /* messages in a window; NO_LIMIT */
 	usec_t window;
+	unsigned any_rate; /* messages in any stretch of time of `any_window`; 0: no limit */
+	usec_t any_window;
 	double refill; /* tokens of the bucket a second; 0: no bucket */
 	double burst;  /* tokens it holds at most */
 	bool at_end;   /* they are taken at the end of data, not at MAIL */
@@ -39,6 +42,8 @@ struct relay_limits {
 	/* what has happened */
 	usec_t window_began;
 	unsigned window_count;
+	usec_t times[TIMES_MOST]; /* of the last `any_rate` messages, a ring */
+	unsigned times_count;     /* how many there were */
 	double tokens;
 	usec_t tokens_at;
 	unsigned refused; /* connections and transactions, since the last `mark` */

@@ -12,7 +12,9 @@
  *
  * Configuration (taken at the first line that needs the router, and at `reload`):
  *   conf KEY=VALUE …             keys at the top of relaypool.conf
- *   relay a: KEY=VALUE …         keys of a relay; {x,y} is a list, @b relay b's address and port. `password` is
+ *   relay a: KEY=VALUE …         keys of a relay; {x,y} is a list, @b relay b's address and port;
+ *                                provider=NAME takes what contrib/providers/NAME.conf has but host, port and tls.
+ *                                `password` is
  *                                written to the password file, it is "secret-word" if not given; `token` to the
  *                                token file
  *   route NAME: KEY=VALUE …      without any: one route with all relays in order
@@ -30,6 +32,7 @@
  *     life=SECONDS               closed in its idle time, or at the next command
  *     idle=SECONDS               closed after so long without a command
  *     most-rate=N/SECONDS        messages in a window of so many seconds
+ *     most-in-any=N/SECONDS      messages in any stretch of so many seconds; refuses-at=mail|end
  *     bucket=RATE,BURST          messages a second, after so many at once; refuses-at=mail|end
  *     says-why=no                421 without a reason, or no word where nothing was asked
  *

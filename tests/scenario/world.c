@@ -262,11 +262,25 @@ static void write_word(const struct world *w, FILE *file, const char *text, size
 		fprintf(file, "\"%s\"", word);
 }
 
+/* The preset that comes with relaypool, where it lies in the sources. */
+static void write_provider(FILE *file, const char *name)
+{
+	const char *srcdir = getenv("srcdir");
+	char *source = realpath(srcdir != NULL ? srcdir : ".", NULL);
+
+	fprintf(file, "\tprovider = \"%s/contrib/providers/%s.conf\"\n", source, name);
+	free(source);
+}
+
 /* "{x,y}" is a list. */
 static void write_setting(const struct world *w, FILE *file, const struct setting *setting)
 {
 	const char *p = setting->value;
 
+	if (strcmp(setting->key, "provider") == 0) {
+		write_provider(file, p);
+		return;
+	}
 	fprintf(file, "\t%s = ", setting->key);
 	if (*p != '{') {
 		write_word(w, file, p, strlen(p));
