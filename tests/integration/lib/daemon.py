@@ -23,17 +23,22 @@ def quoted(value):
     return str(value) if isinstance(value, (int, float)) else f'"{value}"'
 
 
+def secret(name, text):
+    """The path of a file that holds it, for the daemon alone."""
+    path = settings.work(f"{name}.secret")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+    os.chmod(path, 0o600)
+    os.chown(path, *_user())
+    return path
+
+
 def relay_section(name, relay, **keys):
     """The section of a relay object of lib.relay, lib.exim or lib.scripted; more keys with _ for -."""
     values = {"host": relay.host, "port": relay.port}
     if relay.secure:
-        password = settings.work(f"{name}.password")
-        with open(password, "w", encoding="utf-8") as file:
-            file.write(relay.password + "\n")
-        os.chmod(password, 0o600)
-        os.chown(password, *_user())
         values.update({"tls": "starttls", "tls-ca-file": certificates.path("ca.pem"), "username": relay.username,
-                       "password-file": password})
+                       "password-file": secret(name, relay.password)})
     else:
         values["tls"] = "none"
     values.update({key.replace("_", "-"): value for key, value in keys.items()})

@@ -68,6 +68,11 @@ def replace(path, content, work):
     _mount(ours, path, flags=MS_BIND)
 
 
+def bind(path, target):
+    """Shows a directory at another place as well."""
+    _mount(path, target, flags=MS_BIND)
+
+
 def _read(path):
     with open(path, encoding="utf-8") as file:
         return file.read()

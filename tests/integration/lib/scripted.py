@@ -2,7 +2,9 @@
 
 A message is accepted when its whole body with the final dot was read and 2xx was decided. What it accepted on a
 connection on which it had misbehaved before is `excused`: nobody could know the outcome, so another copy may come.
+Or one that keeps limits (lib.limits) and remembers what it refused.
 """
+import base64
 import collections
 import re
 import select
@@ -36,10 +38,13 @@ class _Connection:
     def __init__(self, relay, client):
         self.relay, self.socket, self.file = relay, client, client.makefile("rb")
         self.faulty = self.mute = False
+        self.admitted, self.messages, self.chunks = False, 0, []
         self.answered = set()  # steps whose reply went out early
 
     def run(self):
         try:
+            if self.relay.implicit:
+                self.secure()
             self.session()
         except (Gone, OSError, ssl.SSLError):
             pass
@@ -48,13 +53,14 @@ class _Connection:
         self.socket.close()
 
     def session(self):
+        self.refuse("banner")
         self.reply("banner")
-        secured = False
+        secured = self.relay.implicit
         verb = ""
         while verb != "QUIT":
             if verb == "DOT":
                 self.look_idle()
-            line = self.read_line()
+            line = self.read_command()
             verb = line.split(" ")[0].split(":")[0].upper()
             self.relay.verbs[verb] += 1
             if verb == "STARTTLS" and not secured:
@@ -65,6 +71,8 @@ class _Connection:
             elif verb == "DATA":
                 self.data()
                 verb = "DOT"
+            elif verb == "BDAT":
+                verb = self.chunk(line.upper().split())
             else:
                 self.command(verb, line)
 
@@ -72,8 +80,9 @@ class _Connection:
         if verb == "AUTH":
             self.auth(line)
         elif verb == "MAIL":
-            self.sender, self.recipients = line, []
-            self.reply("mail")
+            self.sender, self.recipients, self.chunks = line, [], []
+            if not self.refuse("mail"):
+                self.reply("mail")
         elif verb == "RCPT":
             self.rcpt(re.search("<(.*?)>", line).group(1))
         elif verb == "QUIT":
@@ -85,7 +94,23 @@ class _Connection:
         if "PLAIN" in line.upper() and len(line.split()) < 3:
             self.say("334 ")
             self.read_line()
-        self.reply("auth")
+        if "XOAUTH2" in line.upper() and not self.token_is_right(line.split()[-1]):
+            self.say("535 5.7.3 Authentication unsuccessful")
+        elif not self.refuse("auth"):
+            self.reply("auth")
+
+    def token_is_right(self, response):
+        wanted = f"user={self.relay.username}\1auth=Bearer {self.relay.token}\1\1"
+        return base64.b64decode(response).decode() == wanted
+
+    def refuse(self, step):
+        """Whether a limit of the relay forbids this step; then that has been said."""
+        refusal = self.relay.limits and self.relay.limits.judge(self, step)
+        if refusal:
+            self.say(refusal.text)
+            if refusal.closes:
+                raise Gone
+        return bool(refusal)
 
     def rcpt(self, address):
         if self.relay.max_recipients and len(self.recipients) >= self.relay.max_recipients:
@@ -111,12 +136,32 @@ class _Connection:
         if "dot" in self.answered:
             raise Gone
         self.relay.pause("dot")
-        copies = self.relay.accept(self.recipients, b"".join(lines))
+        self.take(b"".join(lines))
+
+    def chunk(self, words):
+        """BDAT; the verb that it is like."""
+        self.chunks.append(self.file.read(int(words[1])))
+        if words[2:] != ["LAST"]:
+            self.say("250 2.0.0 Chunk taken")
+            return "BDAT"
+        self.relay.pause("dot")
+        self.take(b"".join(self.chunks))
+        return "DOT"
+
+    def take(self, content):
+        if self.refuse("dot"):
+            return
+        copies = self.relay.accept(self.recipients, content)
         try:
             self.reply("dot")
         finally:
             if self.faulty:
                 self.relay.excuse(copies)
+
+    def secure(self):
+        self.file.close()
+        self.socket = self.relay.tls.wrap_socket(self.socket, server_side=True)
+        self.file = self.socket.makefile("rb")
 
     def start_tls(self):
         self.reply("starttls")
@@ -126,9 +171,7 @@ class _Connection:
         if fault == "silent":
             while self.socket.recv(4096):
                 pass
-        self.file.close()
-        self.socket = self.relay.tls.wrap_socket(self.socket, server_side=True)
-        self.file = self.socket.makefile("rb")
+        self.secure()
         self.say(*self.early_replies("tls"))
 
     # ---- what goes wrong ----
@@ -201,6 +244,19 @@ class _Connection:
             raise Gone
         return line
 
+    def read_command(self):
+        """A line; or the end, where the relay's limits allow no such idle time."""
+        if not self.relay.limits or not self.relay.limits.idle:
+            return self.read_line()
+        self.socket.settimeout(self.relay.limits.idle)
+        try:
+            line = self.read_line()
+        except TimeoutError:
+            self.say(self.relay.limits.expire())
+            raise Gone from None
+        self.socket.settimeout(None)
+        return line
+
     def read_line(self):
         return self.read_octets().decode("utf-8", "replace").rstrip("\r\n")
 
@@ -210,10 +266,11 @@ class ScriptedRelay:
 
     def __init__(self, step=None, fault=None, every=3, address="127.0.0.3", port=0, host="second.test", secure=False,
                  certificate="right", keywords=("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "SIZE 50000000"),
-                 max_recipients=0, refused=None, delays=None, starttls=True):
+                 max_recipients=0, refused=None, delays=None, starttls=True, implicit=False, limits=None):
         self.step, self.fault, self.every = step, fault, every
         self.address, self.host, self.secure, self.keywords = address, host, secure, keywords
-        self.username, self.password = "customer", "correct-horse-battery"
+        self.username, self.password, self.token = "customer", "correct-horse-battery", "ya29.correct-horse"
+        self.implicit, self.limits = implicit, limits
         self.max_recipients, self.refused, self.delays, self.starttls = max_recipients, refused, delays or {}, starttls
         self.mechanisms = "PLAIN LOGIN"
         self.lock = threading.Lock()
