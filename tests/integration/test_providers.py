@@ -25,7 +25,7 @@ def relay_of(name, limits, **parameters):
 
 def section_of(name, relay, **keys):
     """Of the relay as the test has it; the rest comes from the preset, if `provider` names one."""
-    password = {"password-file": secret(name, relay.password)}
+    password = {"password-file": secret(f"{name}.password", relay.password)}
     return section("relay", name, {"host": relay.host, "port": relay.port, "tls-ca-file": certificates.path("ca.pem"),
                                    "username": relay.username, **password, **keys})
 
@@ -94,7 +94,7 @@ def test_office365():
     limits = {"connections": 3, "rate": (30, 60 / scale), "admitted_at": "auth", "words": words}
     rate = values("office365")["rate"] * scale
     parameters = {"keywords": ("PIPELINING", "CHUNKING", "BINARYMIME", "8BITMIME", "SMTPUTF8", "DSN", "SIZE 157286400")}
-    token = {"token-file": secret("token", "ya29.correct-horse"), "password-file": None}
+    token = {"token-file": secret("office365.token", "ya29.correct-horse"), "password-file": None}
     front, _daemon, relay, plain = both_ways("office365", limits, parameters,
                                              {"rate": rate, "streaming": "deep", **token}, {"streaming": "deep", **token})
     for each in (relay, plain):

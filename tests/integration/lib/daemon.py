@@ -25,7 +25,7 @@ def quoted(value):
 
 def secret(name, text):
     """The path of a file that holds it, for the daemon alone."""
-    path = settings.work(f"{name}.secret")
+    path = settings.work(name)
     with open(path, "w", encoding="utf-8") as file:
         file.write(text + "\n")
     os.chmod(path, 0o600)
@@ -38,7 +38,7 @@ def relay_section(name, relay, **keys):
     values = {"host": relay.host, "port": relay.port}
     if relay.secure:
         values.update({"tls": "starttls", "tls-ca-file": certificates.path("ca.pem"), "username": relay.username,
-                       "password-file": secret(name, relay.password)})
+                       "password-file": secret(f"{name}.password", relay.password)})
     else:
         values["tls"] = "none"
     values.update({key.replace("_", "-"): value for key, value in keys.items()})
