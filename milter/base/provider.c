@@ -5,9 +5,10 @@
 #include <config.h>
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "base/provider.h"
@@ -23,11 +24,13 @@ bool provider_name_valid(const char *name)
 	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == length;
 }
 
+/* One that cannot be reached counts, and opening it will tell why: the package's must not stand in for ours unseen. */
 char *provider_path(const char *const *directories, const char *name)
 {
+	struct stat status;
 	for (; *directories != NULL; directories++) {
 		char *path = mem_printf("%s/%s" SUFFIX, *directories, name);
-		if (access(path, F_OK) == 0)
+		if (lstat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR))
 			return path;
 		free(path);
 	}

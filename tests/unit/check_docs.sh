@@ -1,6 +1,6 @@
 #!/bin/sh
 # What the sources and the manual promise each other: pages without warnings, rooms that include only rooms to their
-# left, and every line of the log in relaypool-log(7). Run by make check.
+# left, every line of the log in relaypool-log(7), and every preset installed. Run by make check.
 set -eu
 
 cd "${srcdir:-.}"
@@ -106,5 +106,11 @@ while read -r line; do
 	printf '%s\n' "$line" | grep -qxE -f "$work/patterns" || complain "relaypool-log(7) has a line that nothing writes: $line"
 done <"$work/lines"
 [ -s "$work/formats" ] && [ -s "$work/lines" ] || complain 'no log lines were found'
+
+# ---- presets ----
+
+for preset in contrib/providers/*.conf; do
+	grep -q "[[:space:]]$preset\\>" Makefile.am || complain "$preset is not installed by Makefile.am"
+done
 
 exit $failed

@@ -274,6 +274,27 @@ START_TEST(ours_are_found_before_theirs)
 }
 END_TEST
 
+/* What cannot be read is ours all the same: to open it tells why. */
+START_TEST(theirs_do_not_stand_in_for_what_cannot_be_read)
+{
+	static const char *const directories[] = {"ours", "loop", "secret", "theirs", NULL};
+	write_file("theirs/one.conf", "");
+	write_file("theirs/two.conf", "");
+	write_file("theirs/three.conf", "");
+	ck_assert_int_eq(symlink("nowhere", "ours/one.conf"), 0);
+	char *path = provider_path(directories, "one");
+	ck_assert_str_eq(path, "ours/one.conf");
+	free(path);
+	ck_assert_int_eq(symlink("loop", "loop"), 0); /* stands for a directory without permission, which root has */
+	path = provider_path(directories, "two");
+	ck_assert_str_eq(path, "loop/two.conf");
+	free(path);
+	path = provider_path(directories + 2, "three"); /* "secret" is no directory */
+	ck_assert_str_eq(path, "theirs/three.conf");
+	free(path);
+}
+END_TEST
+
 START_TEST(all_are_listed_once_and_nothing_else)
 {
 	static const char *const directories[] = {"ours", "none", "theirs", NULL};
@@ -412,6 +433,7 @@ Suite *provider_suite(void)
 	TCase *directories = tcase_create("directories"), *contrib = tcase_create("contrib");
 	tcase_add_checked_fixture(directories, make_directory, remove_directory);
 	tcase_add_test(directories, ours_are_found_before_theirs);
+	tcase_add_test(directories, theirs_do_not_stand_in_for_what_cannot_be_read);
 	tcase_add_test(directories, all_are_listed_once_and_nothing_else);
 	tcase_add_test(directories, no_more_are_listed_than_there_is_room);
 	tcase_add_checked_fixture(contrib, make_directory, remove_directory);
