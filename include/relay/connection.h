@@ -52,6 +52,17 @@ struct connection_end {
 	unsigned messages; /* that came to their end on it */
 };
 
+/* What is worth knowing of a set-up, kept where the connection is for one transaction alone. "" if not seen. */
+#define TRACE_ADDRESSES 8
+struct connection_trace {
+	size_t address_count; /* that the name of the host tried last has */
+	char addresses[TRACE_ADDRESSES][NET_NAME_SIZE];
+	char banner[512];
+	char tls[128];
+	char mechanism[32];
+	char auth[512]; /* the last reply to AUTH */
+};
+
 struct connection_settings {
 	const struct relay_conf *relay; /* its snapshot is held by the connection */
 	const struct connection_owner *owner;
@@ -67,6 +78,7 @@ struct connection_settings {
 	unsigned depth;                /* to begin with, in MODE_DEEP */
 	const struct limits *limits;   /* learned; borrowed, outlives the connection */
 	struct reply *mark;            /* what another answered RSET with; a reference is taken; NULL: not known */
+	struct transaction *alone;     /* carried from the beginning, and nothing else; NULL: it is for any */
 };
 
 struct connection *connection_create(const struct connection_settings *settings);
@@ -80,6 +92,8 @@ bool connection_has_room(const struct connection *c);
 bool connection_has_room_behind(const struct connection *c, const struct transaction *t);
 /* Takes a transaction; it will come back once by owner->back. Asserts that there is room. */
 void connection_take(struct connection *c, struct transaction *t);
+/* It is ready, and begins the one it was opened for; `unfit`, taken over: that comes back with this as `local`. */
+void connection_begin_alone(struct connection *c, struct reply *unfit);
 /* The message's session ended: goes no further than it must (DESIGN §2.3). */
 void connection_withdraw(struct connection *c, struct transaction *t);
 /* From now on no richer than `mode`; what is under way comes to its end as it began. */
@@ -93,7 +107,11 @@ void connection_abort(struct connection *c, const char *why);
 /* For the end of the process: closes and frees, transactions come back from inside this call. */
 void connection_destroy(struct connection *c);
 
-struct list *connection_node(struct connection *c); /* for the pool's lists */
+struct transaction *connection_alone(const struct connection *c); /* while it has it; NULL: it is for any, or was */
+bool connection_is_alone(const struct connection *c);
+const struct connection_trace *connection_trace(const struct connection *c); /* NULL unless it is alone */
+bool connection_aborted(const struct connection *c);                         /* it ended by the pool's will */
+struct list *connection_node(struct connection *c);                          /* for the pool's lists */
 struct connection *connection_of_node(struct list *node);
 enum connection_state connection_state(const struct connection *c);
 struct pool *connection_pool(const struct connection *c);

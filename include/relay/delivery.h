@@ -17,8 +17,9 @@ struct delivery_router {
 	void (*quiet)(struct delivery_router *router);
 	struct list pools; /* of struct pool, retired ones included */
 	struct list deliveries;
-	bool stopping; /* nothing is begun any more */
-	unsigned peak; /* deliveries at once, lately: how many sessions the MTA uses */
+	struct list probes; /* of struct probe (relay/probe.h) */
+	bool stopping;      /* nothing is begun any more */
+	unsigned peak;      /* deliveries at once, lately: how many sessions the MTA uses */
 };
 
 /*
@@ -26,6 +27,15 @@ struct delivery_router {
  * conditions hold. -1: none does.
  */
 int delivery_route(const struct conf *conf, uint64_t tagged, const char *sender, const char *recipient);
+/*
+ * The first relay of the route, from `*index` on, that can be used now; else the first that is only held, where mail
+ * waits; else NULL, with the reason in `*why` (the caller's), if there is one to tell.
+ */
+struct pool *delivery_choose(struct delivery_router *router, const struct route_conf *route, size_t *index,
+			     struct reply **why);
+/* Tells what happened to `count` recipients at once (EVENT_OUTCOME); `t` NULL: no relay was chosen. */
+void delivery_publish(const struct message *m, const struct transaction *t, struct reply *reply, unsigned count,
+		      bool repeated);
 /* Takes a message over as router_take() says. */
 void delivery_begin(struct delivery_router *router, struct message *message);
 /* As router_abandon() says. */

@@ -31,6 +31,7 @@ enum command_kind {
 	COMMAND_BODY, /* body and end of data: as one command, its reply is the verdict */
 	COMMAND_BDAT, /* BDAT LAST and its octets: as one command, its reply is the verdict once the mark has come */
 	COMMAND_MARK, /* RSET behind BDAT: its reply is always the same and shows that replies have not slipped */
+	COMMAND_UNDO, /* RSET in place of DATA: a probe ends */
 	COMMAND_QUIT,
 	COMMAND_KINDS
 };

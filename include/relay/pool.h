@@ -51,6 +51,7 @@ struct pool {
 	struct list lingering; /* closed here, perhaps not yet there */
 
 	struct list waiting;     /* transactions, in order of arrival; those to be repeated first */
+	struct list alone;       /* those that wait for a connection of their own */
 	struct timer dispatch;   /* at the next turn of the loop: give and open */
 	struct timer retry;      /* back-off: nothing is opened while it is armed */
 	struct timer settled;    /* set up since the last failure, a connection may stay: looks whether it did */
@@ -122,6 +123,13 @@ bool pool_reconfigure(struct pool *pool, const struct relay_conf *relay) MUST_CH
 
 /* Takes a transaction; `again`: it has been here before and goes first. */
 void pool_submit(struct pool *pool, struct transaction *t, bool again);
+/*
+ * Takes one that is to have a connection of its own, `alone`; it comes back as any other. Back-off does not hold it up.
+ * While it waits it is not among those that pool_submit() took: it waits no longer by pool_leave_alone(), and comes
+ * back as END_CANCELLED if the pool is held.
+ */
+void pool_submit_alone(struct pool *pool, struct transaction *t);
+void pool_leave_alone(struct transaction *t);
 /* It waits no longer: off the list, without a word to anybody. */
 void pool_leave(struct transaction *t);
 /* While it waits it comes back at once (END_WITHDRAWN), else when its connection lets go of it. */
@@ -153,6 +161,7 @@ bool pool_give_up_idle(struct pool *pool);
 /* Connections that it would open now for mail, or as a probe, if the account had slots. */
 unsigned pool_needs(const struct pool *pool);
 unsigned pool_sockets(const struct pool *pool); /* every socket that counts against the cap, computed */
+unsigned pool_opening(const struct pool *pool); /* connections that are being set up for mail */
 unsigned pool_staying(const struct pool *pool); /* connections that are not about to end */
 bool pool_usable(const struct pool *pool);      /* a transaction given to it would be begun: not held, not down */
 bool pool_stalled(const struct pool *pool);     /* mail waits, and the relay has said nothing of use for a while */

@@ -59,6 +59,16 @@ bool router_reconnect(struct router *router, const char *relay) MUST_CHECK; /* r
 /* What was learned of it: the way to talk, and its limits. */
 bool router_forget(struct router *router, const char *relay) MUST_CHECK;
 
+/* The route of the running configuration that mail without a tag takes: its index, or -1. */
+int router_route(const struct router *router, const char *sender, const char *recipient);
+/* As probe_begin() in relay/probe.h, which has the types; probe_cancel() ends it. `error`: PROBE_ERROR_SIZE octets. */
+struct probe;
+struct probe_request;
+struct probe_result;
+struct probe *router_probe(struct router *router, const struct probe_request *request,
+			   void (*done)(const struct probe_result *result, void *arg), void *arg,
+			   char *error) MUST_CHECK;
+
 /* One limit of a relay, as limits.h counts it; 0 where there is none. */
 struct limit_view {
 	int64_t in_force, configured;

@@ -50,6 +50,10 @@ struct transaction {
 	usec_t begun;              /* clock_now() at its first octet; -1 */
 	unsigned use;              /* how many its connection has taken, this one included */
 
+	/* It has a connection of its own, opened for it, which carries nothing else: its journey begins with the set-up. */
+	bool alone;
+	bool probe; /* no message: its envelope, and RSET in place of DATA */
+
 	/* all attempts */
 	bool plain;                 /* command by command from now on: its replies have made no sense before */
 	bool withdrawn;             /* do not go further than must be */

@@ -259,6 +259,7 @@ static void release(struct connection *c)
 	evbuffer_free(c->flight);
 	auth_free(c->auth);
 	mem_free_secret(c->token);
+	free(c->trace);
 	reply_unref(&c->why);
 	reply_unref(&c->connect_trouble);
 	reply_unref(&c->mark);
@@ -417,6 +418,11 @@ struct connection *connection_create(const struct connection_settings *s)
 	timer_init(&c->timer, "connection limit", on_timer, c);
 	timer_init(&c->turn, "connection consequences", on_turn, c);
 	c->state = CONNECTION_TOKEN;
+	if (s->alone != NULL) {
+		c->trace = mem_alloc(sizeof(*c->trace));
+		c->retiring = true; /* nothing else comes behind it */
+		list_append(&c->transactions, &s->alone->node);
+	}
 	wait_begin(c);
 	c->owner->moved(c);
 	if (s->token != NULL) {
@@ -479,11 +485,8 @@ bool connection_has_room_behind(const struct connection *c, const struct transac
 	return before->message->deadline <= t->message->deadline;
 }
 
-void connection_take(struct connection *c, struct transaction *t)
+static void begin(struct connection *c, struct transaction *t)
 {
-	assert(connection_has_room(c) && list_empty(&t->node));
-	transaction_restart(t);
-	list_append(&c->transactions, &t->node);
 	t->use = ++c->uses;
 	c->idled = c->state == CONNECTION_IDLE ? clock_now() - c->state_since : 0;
 	connection_set_state(c, CONNECTION_BUSY);
@@ -496,7 +499,7 @@ void connection_take(struct connection *c, struct transaction *t)
 	pipeline_queue(&c->pipeline, COMMAND_MAIL, t, 0, NULL);
 	for (size_t i = 0; i < t->recipient_count; i++)
 		pipeline_queue(&c->pipeline, COMMAND_RCPT, t, i, NULL);
-	pipeline_queue(&c->pipeline, t->chunked ? COMMAND_BDAT : COMMAND_DATA, t, 0, NULL);
+	pipeline_queue(&c->pipeline, t->probe ? COMMAND_UNDO : t->chunked ? COMMAND_BDAT : COMMAND_DATA, t, 0, NULL);
 	if (t->chunked)
 		pipeline_queue(&c->pipeline, COMMAND_MARK, t, 0, NULL);
 	connection_send(c);
@@ -504,6 +507,28 @@ void connection_take(struct connection *c, struct transaction *t)
 		connection_retire(c);
 	connection_flush(c);
 	connection_arm_limit(c);
+}
+
+void connection_take(struct connection *c, struct transaction *t)
+{
+	assert(connection_has_room(c) && list_empty(&t->node));
+	transaction_restart(t);
+	list_append(&c->transactions, &t->node);
+	begin(c, t);
+}
+
+void connection_begin_alone(struct connection *c, struct reply *unfit)
+{
+	struct transaction *t = connection_alone(c);
+	assert(c->state == CONNECTION_IDLE && t != NULL);
+	if (unfit == NULL) {
+		begin(c, t);
+		return;
+	}
+	reply_unref(&t->local);
+	t->local = unfit;
+	connection_give_back(c, t, END_REFUSED);
+	connection_retire(c);
 }
 
 void connection_withdraw(struct connection *c, struct transaction *t)
@@ -568,6 +593,27 @@ void connection_destroy(struct connection *c)
 	give_all_back(c);
 	list_remove(&c->node);
 	release(c);
+}
+
+struct transaction *connection_alone(const struct connection *c)
+{
+	bool carries = c->trace != NULL && !list_empty(&c->transactions);
+	return carries ? LIST_ENTRY_OF(c->transactions.next, struct transaction, node) : NULL;
+}
+
+bool connection_is_alone(const struct connection *c)
+{
+	return c->trace != NULL;
+}
+
+const struct connection_trace *connection_trace(const struct connection *c)
+{
+	return c->trace;
+}
+
+bool connection_aborted(const struct connection *c)
+{
+	return c->aborted;
 }
 
 struct list *connection_node(struct connection *c)

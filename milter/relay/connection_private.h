@@ -81,10 +81,11 @@ struct connection {
 	usec_t body_complete;  /* clock_now() when the last end of data was composed */
 	uint64_t drained_seen; /* `drained` when the limit was set */
 	struct dot_encoder dot;
-	unsigned uses;                 /* transactions taken */
-	usec_t idled;                  /* before the last one was, if it was idle */
-	unsigned finished;             /* of those, given back after an exchange to the end */
-	enum transaction_end last_end; /* of the last one given back; of no meaning before */
+	struct connection_trace *trace; /* NULL unless it was opened for one transaction alone */
+	unsigned uses;                  /* transactions taken */
+	usec_t idled;                   /* before the last one was, if it was idle */
+	unsigned finished;              /* of those, given back after an exchange to the end */
+	enum transaction_end last_end;  /* of the last one given back; of no meaning before */
 	struct depth depth;
 	struct reply *mark;    /* the reply to RSET; MODE_DEEP knows by it that replies have not slipped */
 	bool mark_sure;        /* it was the same twice, here or the first time on another connection */

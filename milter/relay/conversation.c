@@ -122,6 +122,7 @@ static void write_command(struct connection *c, const struct command *command)
 	case COMMAND_DATA:
 	case COMMAND_RSET:
 	case COMMAND_MARK:
+	case COMMAND_UNDO:
 	case COMMAND_QUIT:
 	case COMMAND_STARTTLS:
 		evbuffer_add_printf(c->flight, "%s\r\n", command_names[command->kind]);
@@ -288,6 +289,9 @@ static void on_transaction_reply(struct connection *c, const struct command *com
 		break;
 	case COMMAND_MARK:
 		on_mark_reply(c, t, reply);
+		break;
+	case COMMAND_UNDO:
+		finish(c, t, END_REPLIED);
 		break;
 	case COMMAND_MAIL:
 		t->mail_reply = reply_ref(reply);

@@ -68,9 +68,8 @@ static struct journey journey_of(const struct message *m, const struct transacti
 	return journey;
 }
 
-/* Tells what happened to `count` recipients at once, before they are settled. */
-static void publish_outcome(const struct message *m, const struct transaction *t, struct reply *reply, unsigned count,
-			    bool repeated)
+void delivery_publish(const struct message *m, const struct transaction *t, struct reply *reply, unsigned count,
+		      bool repeated)
 {
 	const struct connection *c = t ? t->connection : NULL;
 	struct journey journey = journey_of(m, t);
@@ -103,7 +102,7 @@ static void settle(struct transaction *t, struct reply *const *verdicts)
 			continue;
 		for (size_t j = i; j < t->recipient_count; j++)
 			same += verdicts[j] == verdicts[i];
-		publish_outcome(t->message, t, verdicts[i], same, repeated);
+		delivery_publish(t->message, t, verdicts[i], same, repeated);
 		repeated = true;
 		for (size_t j = i; j < t->recipient_count; j++)
 			if (verdicts[j] == verdicts[i])
@@ -155,21 +154,17 @@ static struct reply *down_reply(const struct pool *pool)
 			   (long long)(wait / USEC_PER_SEC));
 }
 
-/*
- * The first relay of the route, from t->relay_index on, that can be used now; else the first that is only held, where
- * it waits; else NULL, with the reason in `*why`.
- */
-static struct pool *choose_pool(struct delivery *d, struct transaction *t, struct reply **why)
+struct pool *delivery_choose(struct delivery_router *router, const struct route_conf *route, size_t *index,
+			     struct reply **why)
 {
-	const struct route_conf *route = route_of(t);
-	size_t from = t->relay_index;
+	size_t from = *index;
 	*why = NULL;
 	for (unsigned held = 0; held < 2; held++)
 		for (size_t i = from; i < route->relay_count; i++) {
-			struct pool *pool = d->router->pool(d->router, route->relays[i]->name);
+			struct pool *pool = router->pool(router, route->relays[i]->name);
 			if (pool == NULL)
 				continue;
-			t->relay_index = i;
+			*index = i;
 			if (held ? pool->down == NULL : pool_usable(pool) && !pool_takes_nothing(pool)) {
 				reply_unref(why);
 				return pool;
@@ -269,7 +264,7 @@ static void move_on(struct delivery *d, struct transaction *t, struct reply *why
 static void submit(struct delivery *d, struct transaction *t, bool again)
 {
 	struct reply *why = may_not_begin(d, t);
-	struct pool *pool = why ? NULL : choose_pool(d, t, &why);
+	struct pool *pool = why ? NULL : delivery_choose(d->router, route_of(t), &t->relay_index, &why);
 	if (pool == NULL) {
 		give_up(t, why);
 	} else if (!again && over_share(d->router, pool, 1)) {
@@ -448,7 +443,7 @@ static void settle_unrouted(struct message *m)
 	for (size_t i = 0; i < m->recipient_count; i++)
 		count += m->recipients[i].route < 0;
 	if (count > 0)
-		publish_outcome(m, NULL, none, count, false);
+		delivery_publish(m, NULL, none, count, false);
 	for (size_t i = 0; i < m->recipient_count; i++)
 		if (m->recipients[i].route < 0)
 			message_settle(&m->recipients[i], none);

@@ -107,6 +107,8 @@ void dial_start_tls(struct connection *c)
 
 static void connected(struct connection *c)
 {
+	if (c->trace != NULL && c->ssl != NULL)
+		(void)tls_describe(c->ssl, c->trace->tls, sizeof(c->trace->tls));
 	if (c->state == CONNECTION_CONNECTING && c->relay->tls == TLS_IMPLICIT) {
 		dial_start_tls(c);
 		connection_arm_limit(c);
@@ -212,6 +214,13 @@ static void prefer_known(struct connection *c)
 	}
 }
 
+static void trace_addresses(struct connection *c)
+{
+	c->trace->address_count = c->address_count;
+	for (size_t i = 0; i < c->address_count && i < TRACE_ADDRESSES; i++)
+		net_address((const struct sockaddr *)&c->addresses[i], c->trace->addresses[i]);
+}
+
 static void on_resolved(const struct resolved *result, void *arg)
 {
 	struct connection *c = arg;
@@ -225,6 +234,8 @@ static void on_resolved(const struct resolved *result, void *arg)
 	memcpy(c->addresses, result->addresses, result->count * sizeof(c->addresses[0]));
 	memcpy(c->lengths, result->lengths, result->count * sizeof(c->lengths[0]));
 	prefer_known(c);
+	if (c->trace != NULL)
+		trace_addresses(c);
 	if (result->error != NULL) {
 		reply_unref(&c->connect_trouble);
 		c->connect_trouble = reply_local(LOCAL_RELAY_DOWN, 451, "4.4.3", "cannot resolve %s: %s",

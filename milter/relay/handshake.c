@@ -4,6 +4,7 @@
  */
 #include "connection_private.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -64,6 +65,8 @@ static void begin_auth(struct connection *c)
 		fail_settings(c, "4.7.0", error);
 	else
 		continue_auth(c, NULL);
+	if (c->trace != NULL && c->auth != NULL)
+		(void)snprintf(c->trace->mechanism, sizeof(c->trace->mechanism), "%s", auth_mechanism(c->auth));
 }
 
 static void on_ehlo(struct connection *c, const struct reply *reply)
@@ -117,8 +120,18 @@ static void setup_refused(struct connection *c, enum command_kind kind, const st
 				       "%s said: %s (in reply to %s)%s", c->host, line, command_names[kind], advice));
 }
 
+static void trace_reply(struct connection *c, enum command_kind kind, const struct reply *reply)
+{
+	if (kind == COMMAND_BANNER)
+		handshake_line(c, reply, c->trace->banner, sizeof(c->trace->banner));
+	else if (kind == COMMAND_AUTH && reply->code != 334)
+		handshake_line(c, reply, c->trace->auth, sizeof(c->trace->auth));
+}
+
 void handshake_reply(struct connection *c, enum command_kind kind, const struct reply *reply)
 {
+	if (c->trace != NULL)
+		trace_reply(c, kind, reply);
 	if (!command_allows(kind, reply->code)) {
 		setup_refused(c, kind, reply);
 		return;

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 
 const char *const pipeline_mode_names[MODE_COUNT] = {"lockstep", "classic", "overlap", "deep"};
-const char *const command_names[COMMAND_KINDS] = {"banner", "EHLO", "STARTTLS",    "AUTH", "RSET", "MAIL",
-						  "RCPT",   "DATA", "end of data", "BDAT", "RSET", "QUIT"};
+const char *const command_names[COMMAND_KINDS] = {"banner", "EHLO",        "STARTTLS", "AUTH", "RSET", "MAIL", "RCPT",
+						  "DATA",   "end of data", "BDAT",     "RSET", "RSET", "QUIT"};
 
 void pipeline_init(struct pipeline *p)
 {
@@ -150,7 +150,8 @@ enum stage command_stage(enum command_kind kind)
 		[COMMAND_BANNER] = STAGE_BANNER, [COMMAND_EHLO] = STAGE_EHLO,  [COMMAND_STARTTLS] = STAGE_TLS,
 		[COMMAND_AUTH] = STAGE_AUTH,     [COMMAND_RSET] = STAGE_MAIL,  [COMMAND_MAIL] = STAGE_MAIL,
 		[COMMAND_RCPT] = STAGE_RCPT,     [COMMAND_DATA] = STAGE_DATA,  [COMMAND_BODY] = STAGE_REPLY,
-		[COMMAND_BDAT] = STAGE_REPLY,    [COMMAND_MARK] = STAGE_REPLY, [COMMAND_QUIT] = STAGE_REPLY,
+		[COMMAND_BDAT] = STAGE_REPLY,    [COMMAND_MARK] = STAGE_REPLY, [COMMAND_UNDO] = STAGE_REPLY,
+		[COMMAND_QUIT] = STAGE_REPLY,
 	};
 	return stages[kind];
 }

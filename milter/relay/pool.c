@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "alone.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/publish.h"
@@ -65,8 +66,8 @@ struct pool *pool_create(const struct relay_conf *relay, struct account *account
 			 const struct learned *learned)
 {
 	struct pool *pool = mem_alloc(sizeof(*pool));
-	struct list *lists[] = {&pool->node, &pool->account_node, &pool->opening,   &pool->idle,
-				&pool->busy, &pool->closing,      &pool->lingering, &pool->waiting};
+	struct list *lists[] = {&pool->node,    &pool->account_node, &pool->opening, &pool->idle, &pool->busy,
+				&pool->closing, &pool->lingering,    &pool->waiting, &pool->alone};
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		list_init(lists[i]);
 	pool->owner = owner;
@@ -124,9 +125,23 @@ unsigned pool_sockets(const struct pool *pool)
 			  list_count(&pool->closing) + list_count(&pool->lingering));
 }
 
+/* Less those that are for one transaction alone. */
+static size_t for_mail(const struct list *list)
+{
+	size_t count = 0;
+	for (struct list *n = list->next; n != list; n = n->next)
+		count += !connection_is_alone(connection_of_node(n));
+	return count;
+}
+
+unsigned pool_opening(const struct pool *pool)
+{
+	return (unsigned)for_mail(&pool->opening);
+}
+
 static size_t live_connections(const struct pool *pool)
 {
-	return list_count(&pool->opening) + list_count(&pool->idle) + list_count(&pool->busy);
+	return for_mail(&pool->opening) + list_count(&pool->idle) + for_mail(&pool->busy);
 }
 
 unsigned pool_in_flight(const struct pool *pool)
@@ -162,7 +177,7 @@ bool pool_takes_nothing(const struct pool *pool)
 
 bool pool_quiet(const struct pool *pool)
 {
-	return list_empty(&pool->waiting) && pool_sockets(pool) == 0;
+	return list_empty(&pool->waiting) && list_empty(&pool->alone) && pool_sockets(pool) == 0;
 }
 
 bool pool_usable(const struct pool *pool)
@@ -293,7 +308,9 @@ static void on_ready(struct connection *c)
 	learn_ready(pool);
 	pool_tell(pool, EVENT_CONNECTION_OPENED, c, NULL);
 	pool->owner->announced(pool, connection_announced(c));
-	if (pool->hold & ~(unsigned)HOLD_PAUSED)
+	if (connection_is_alone(c))
+		alone_begin(pool, c);
+	else if (pool->hold & ~(unsigned)HOLD_PAUSED)
 		connection_retire(c);
 	pool_dispatch_soon(pool);
 }
@@ -301,6 +318,10 @@ static void on_ready(struct connection *c)
 static void on_failed(struct connection *c, enum stage stage, struct reply *why, bool settings)
 {
 	struct pool *pool = connection_pool(c);
+	if (connection_is_alone(c) && connection_aborted(c)) {
+		pool_dispatch_soon(pool); /* given up here: it says nothing of the relay */
+		return;
+	}
 	pool->failed++;
 	bool was_down = pool->down != NULL;
 	if (!timer_armed(&pool->retry) && learn_refused(pool, stage, why, settings))
@@ -316,7 +337,7 @@ static void on_lost(struct connection *c, const char *why)
 {
 	struct pool *pool = connection_pool(c);
 	health_note_lost(pool, c, why);
-	if (why != NULL) {
+	if (why != NULL && !connection_is_alone(c)) {
 		pool->depth = 1;
 		learn_lost(pool, c, why);
 	}
@@ -352,9 +373,13 @@ static void on_expired(struct connection *c)
 static void on_back(struct connection *c, struct transaction *t, enum transaction_end end)
 {
 	struct pool *pool = connection_pool(c);
-	learn_transaction(pool, c, t, end);
-	health_note_back(pool, c, t, end);
-	end = learn_throttle(pool, c, t, end);
+	if (t->alone) {
+		end = alone_back(pool, c, t, end);
+	} else {
+		learn_transaction(pool, c, t, end);
+		health_note_back(pool, c, t, end);
+		end = learn_throttle(pool, c, t, end);
+	}
 	if (end == END_REPLIED || end == END_THROTTLED)
 		note_progress(pool);
 	pool->owner->back(t, end);
@@ -399,7 +424,7 @@ static void give(struct pool *pool, struct connection *c, struct transaction *t)
 static bool another_is_better(const struct pool *pool, const struct connection *c)
 {
 	return connection_reply_wait(c) >= OVERLAP_PATIENCE &&
-	       (!list_empty(&pool->opening) || (health_may_open(pool) && account_may_open(pool->account)));
+	       (pool_opening(pool) > 0 || (health_may_open(pool) && account_may_open(pool->account)));
 }
 
 /* An idle connection, the one used last; or the least loaded busy one that may take one more. */
@@ -432,7 +457,7 @@ void pool_pause(struct pool *pool, usec_t wait)
 	timer_arm(&pool->paced, wait);
 }
 
-static bool paced(struct pool *pool)
+bool pool_paced(struct pool *pool)
 {
 	if (timer_armed(&pool->paced))
 		return true;
@@ -450,7 +475,7 @@ static void give_waiting(struct pool *pool)
 	while (!list_empty(&pool->waiting)) {
 		struct transaction *t = LIST_ENTRY_OF(pool->waiting.next, struct transaction, node);
 		bool trial = pool->pause > 0 && !list_empty(&pool->busy); /* one at a time until one is accepted */
-		if (trial || (c = find_room(pool, t)) == NULL || paced(pool))
+		if (trial || (c = find_room(pool, t)) == NULL || pool_paced(pool))
 			return;
 		give(pool, c, t);
 	}
@@ -470,9 +495,11 @@ static void on_room(struct connection *c)
 /* Of those who wait and those who are about to lose their connection, how many have none in sight. */
 static size_t without(const struct pool *pool)
 {
-	size_t leaving = 0, spare = list_count(&pool->opening) + list_count(&pool->idle);
-	for (struct list *n = pool->busy.next; n != &pool->busy; n = n->next)
-		leaving += connection_last_use(connection_of_node(n)) || connection_life_over(connection_of_node(n));
+	size_t leaving = 0, spare = pool_opening(pool) + list_count(&pool->idle);
+	for (struct list *n = pool->busy.next; n != &pool->busy; n = n->next) {
+		const struct connection *c = connection_of_node(n);
+		leaving += !connection_is_alone(c) && (connection_last_use(c) || connection_life_over(c));
+	}
 	size_t demand = list_count(&pool->waiting) + leaving;
 	return demand > spare ? demand - spare : 0;
 }
@@ -500,7 +527,7 @@ static size_t wanted(struct pool *pool)
 	return want > missing ? want : missing;
 }
 
-static void open_one(struct pool *pool)
+struct connection *pool_open(struct pool *pool, struct transaction *alone)
 {
 	struct connection_settings settings = {
 		.relay = pool->relay,
@@ -517,19 +544,22 @@ static void open_one(struct pool *pool)
 		.depth = pool->depth,
 		.mark = pool->mark,
 		.limits = &pool->limits,
+		.alone = alone,
 	};
-	(void)connection_create(&settings);
-	demand_note_opened(&pool->demand);
+	if (alone == NULL)
+		demand_note_opened(&pool->demand);
+	return connection_create(&settings);
 }
 
 unsigned pool_needs(const struct pool *pool)
 {
-	size_t spare = list_count(&pool->opening) + list_count(&pool->idle), waiting = list_count(&pool->waiting);
+	size_t spare = pool_opening(pool) + list_count(&pool->idle), waiting = list_count(&pool->waiting);
+	unsigned alone = pool->hold ? 0 : (unsigned)list_count(&pool->alone);
 	if (!health_may_open(pool) || (timer_armed(&pool->paced) && live_connections(pool) > 0))
-		return 0;
+		return alone;
 	if (pool->down != NULL)
-		return list_empty(&pool->opening);
-	return waiting > spare ? (unsigned)(waiting - spare) : 0;
+		return alone + list_empty(&pool->opening);
+	return alone + (waiting > spare ? (unsigned)(waiting - spare) : 0);
 }
 
 static void open_wanted(struct pool *pool)
@@ -545,7 +575,7 @@ static void open_wanted(struct pool *pool)
 				(void)account_make_room(pool->account, pool);
 			return;
 		}
-		open_one(pool);
+		(void)pool_open(pool, NULL);
 		pool_dispatch_soon(pool); /* when the next one would be worth it is to be seen anew */
 		if (account_turn_over(pool->account, pool))
 			return;
@@ -568,6 +598,7 @@ static void on_dispatch(void *arg)
 	learn_try_again(pool);
 	shrink(pool);
 	give_waiting(pool);
+	alone_open(pool);
 	open_wanted(pool);
 	note_held(pool, wait_cause(pool));
 	if (list_empty(&pool->waiting) && !list_empty(&pool->idle))
@@ -615,6 +646,23 @@ void pool_submit(struct pool *pool, struct transaction *t, bool again)
 	pool_dispatch_soon(pool);
 }
 
+void pool_submit_alone(struct pool *pool, struct transaction *t)
+{
+	assert(t->alone && list_empty(&t->node));
+	transaction_enter(t, STAGE_POOL);
+	t->pool = pool;
+	t->connection = NULL;
+	t->queued = clock_now();
+	list_append(&pool->alone, &t->node);
+	pool_dispatch_soon(pool);
+}
+
+void pool_leave_alone(struct transaction *t)
+{
+	assert(t->connection == NULL);
+	list_remove(&t->node);
+}
+
 void pool_withdraw(struct pool *pool, struct transaction *t)
 {
 	if (t->connection != NULL) {
@@ -634,6 +682,7 @@ void pool_expire(struct transaction *t)
 void pool_cancel_waiting(struct pool *pool, struct reply *reply)
 {
 	pool_give_back_waiting(pool, reply, END_CANCELLED);
+	alone_give_back(pool, reply);
 }
 
 static void retire_list(struct list *list)
@@ -649,9 +698,21 @@ static void retire_all(struct pool *pool)
 	retire_list(&pool->busy);
 }
 
+/* Mail can wait for the end of a pause, or go to the pool that takes this one's place; a question about it cannot. */
+static void refuse_alone(struct pool *pool, enum pool_hold why)
+{
+	struct reply *reply = reply_local(LOCAL_RELAY_DOWN, 451, "4.3.2", "relay %s %s", pool->relay->name,
+					  why == HOLD_RETIRED   ? "was changed by a reload meanwhile"
+					  : why == HOLD_STOPPED ? "is closed, relaypoold is stopping"
+								: "was paused or drained meanwhile");
+	alone_give_back(pool, reply);
+	reply_unref(&reply);
+}
+
 void pool_hold(struct pool *pool, enum pool_hold why)
 {
 	pool->hold |= why;
+	refuse_alone(pool, why);
 	if (why != HOLD_PAUSED)
 		retire_all(pool);
 	if (why == HOLD_STOPPED)
@@ -682,7 +743,7 @@ void pool_warm(struct pool *pool)
 	bool quiet = list_empty(&pool->opening) && list_empty(&pool->idle) && list_empty(&pool->busy);
 	/* Slots that other relays of the account need for the mail they have are theirs. */
 	if (quiet && health_may_open(pool) && account_may_open(pool->account) && account_has_spare(pool->account, pool))
-		open_one(pool);
+		(void)pool_open(pool, NULL);
 }
 
 bool pool_give_up_idle(struct pool *pool)

@@ -12,6 +12,7 @@
 #include "relay/delivery.h"
 #include "relay/memory.h"
 #include "relay/pool.h"
+#include "relay/probe.h"
 #include "smtp/reply.h"
 #include "smtp/tag.h"
 #include "wait.h"
@@ -91,6 +92,7 @@ struct router *router_create(struct conf *conf, bool unclean)
 	struct router *router = mem_alloc(sizeof(*router));
 	list_init(&router->base.pools);
 	list_init(&router->base.deliveries);
+	list_init(&router->base.probes);
 	list_init(&router->accounts);
 	router->base.pool = live_pool;
 	router->base.quiet = on_deliveries_over;
@@ -216,6 +218,7 @@ static void stop(struct router *router)
 		pool_hold(pool_of(node), HOLD_STOPPED);
 	}
 	reply_unref(&stopping);
+	probe_stop_all(&router->base, false);
 	delivery_refuse_new(&router->base);
 }
 
@@ -230,6 +233,7 @@ void router_shutdown(struct router *router, void (*done)(void *arg), void *arg)
 void router_abort(struct router *router)
 {
 	stop(router);
+	probe_stop_all(&router->base, true);
 	delivery_abort_all(&router->base);
 }
 
@@ -260,8 +264,16 @@ static void on_learned(struct pool *pool)
 	memory_set_learned(the_router->memory, pool->relay->name, &learned);
 }
 
+static void on_back(struct transaction *t, enum transaction_end end)
+{
+	if (t->alone)
+		probe_back(t, end);
+	else
+		delivery_back(t, end);
+}
+
 static const struct pool_owner callbacks = {
-	.back = delivery_back,
+	.back = on_back,
 	.announced = on_announced,
 	.learned = on_learned,
 	.empty = on_pool_empty,
@@ -321,6 +333,17 @@ bool router_forget(struct router *router, const char *relay)
 bool router_reconnect(struct router *router, const char *relay)
 {
 	return each_named(router, relay, pool_reconnect);
+}
+
+int router_route(const struct router *router, const char *sender, const char *recipient)
+{
+	return delivery_route(router->conf, 0, sender, recipient);
+}
+
+struct probe *router_probe(struct router *router, const struct probe_request *request, probe_done_fn *done, void *arg,
+			   char *error)
+{
+	return probe_begin(&router->base, router->conf, request, done, arg, error);
 }
 
 void router_each_pool(const struct router *router, pool_view_fn *fn, void *arg)

@@ -14,7 +14,7 @@ static bool negative(const struct reply *reply)
 /* Their replies do not depend on MAIL. */
 static bool is_reset(enum command_kind kind)
 {
-	return kind == COMMAND_RSET || kind == COMMAND_MARK;
+	return kind == COMMAND_RSET || kind == COMMAND_MARK || kind == COMMAND_UNDO;
 }
 
 /* A refusal that follows from an earlier one of the same group says nothing new. */

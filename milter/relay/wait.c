@@ -27,6 +27,8 @@ static enum stage stage_of(const struct connection *c)
 static enum stage stage_of_transaction(const struct connection *c, const struct transaction *t)
 {
 	const struct command *awaited = pipeline_awaited(&c->pipeline);
+	if (c->ready_at < 0) /* it is set up for this one alone */
+		return connection_stage(c);
 	if (c->writing == t && !connection_body_paused(c))
 		return STAGE_BODY;
 	if (awaited == NULL || awaited->transaction != t)
@@ -36,6 +38,8 @@ static enum stage stage_of_transaction(const struct connection *c, const struct 
 
 static void note_transactions(struct connection *c)
 {
+	if (c->doomed) /* they are about to be given back: what they were in is where it ended */
+		return;
 	for (struct list *n = c->transactions.next; n != &c->transactions; n = n->next) {
 		struct transaction *t = LIST_ENTRY_OF(n, struct transaction, node);
 		enum stage stage = stage_of_transaction(c, t);
@@ -176,12 +180,18 @@ static usec_t since_of(const struct connection *c)
 	return looked && c->body_since > c->wait_since ? c->body_since : c->wait_since;
 }
 
+static const struct transaction *first_of(const struct connection *c)
+{
+	return LIST_ENTRY_OF(c->transactions.next, const struct transaction, node);
+}
+
 static void tell_connection(struct connection *c, wait_fn *fn, void *arg)
 {
 	if (c->wait_stage == STAGE_COUNT || c->doomed || c->state > CONNECTION_BUSY)
 		return;
-	const struct list *first = c->transactions.next;
-	bool carries = first != &c->transactions;
+	bool carries = !list_empty(&c->transactions);
+	if (carries && first_of(c)->probe) /* it holds up no mail */
+		return;
 	enum cause cause = cause_of(c);
 	const struct wait wait = {
 		.relay = c->relay->name,
@@ -190,7 +200,7 @@ static void tell_connection(struct connection *c, wait_fn *fn, void *arg)
 		.since = since_of(c),
 		.connection = c->id,
 		.messages = (unsigned)list_count(&c->transactions),
-		.queue_id = carries ? LIST_ENTRY_OF(first, const struct transaction, node)->message->queue_id : "",
+		.queue_id = carries ? first_of(c)->message->queue_id : "",
 	};
 	fn(&wait, arg);
 }
@@ -222,9 +232,18 @@ enum cause wait_cause(const struct pool *pool)
 		return CAUSE_BACKOFF;
 	if (timer_armed(&pool->paced))
 		return CAUSE_RATE;
-	if (!list_empty(&pool->opening))
+	if (pool_opening(pool) > 0)
 		return CAUSE_SETUP;
 	return account_may_open(pool->account) ? CAUSE_TURN : cause_of_full(pool);
+}
+
+enum cause wait_cause_alone(const struct pool *pool)
+{
+	if (pool->hold)
+		return CAUSE_HELD;
+	if (!account_may_open(pool->account))
+		return cause_of_full(pool);
+	return pool->paused_until > clock_now() ? CAUSE_THROTTLE : timer_armed(&pool->paced) ? CAUSE_RATE : CAUSE_TURN;
 }
 
 /* In the order in which a connection goes through them. */

@@ -24,6 +24,8 @@ void wait_note_drained(struct connection *c);                              /* oc
 
 /* Why the first of those who wait is not given to a connection; CAUSE_COUNT: nobody waits, or it is about to be. */
 enum cause wait_cause(const struct pool *pool);
+/* Why a transaction that is to have a connection of its own has none yet, if one waits for it. */
+enum cause wait_cause_alone(const struct pool *pool);
 /* The transaction is given to a connection that was set up while it waited: where that time went. */
 void wait_share_set_up(struct transaction *t, const struct connection *c);
 void wait_each(const struct pool *pool, wait_fn *fn, void *arg);

@@ -559,6 +559,8 @@ bool expect_line(struct world *w, const struct line *line)
 		return world_fail(w, "\"no\" goes with log, offer and wait only");
 	if (strcmp(subject, "events") == 0)
 		return expect_events(&words);
+	if (strcmp(subject, "probe") == 0)
+		return expect_probe(w, line, words.next);
 	if (strcmp(subject, "pool") == 0)
 		return expect_pool(&words);
 	if (strcmp(subject, "shutdown-done") == 0)

@@ -75,6 +75,8 @@ static void check_accepted(struct world *w, const struct scripted_relay *relay, 
 {
 	const struct letter *letter = accepted->letter;
 
+	if (letter == NULL && inquiries_send(w) && strstr(accepted->body, "Subject: relaypool test message") != NULL)
+		return;
 	if (letter == NULL) {
 		world_fail(w, "relay %s accepted a message that nobody sent", relay->name);
 		return;
@@ -182,6 +184,7 @@ void promises_check(struct world *w)
 	}
 	LIST_EACH (node, next, &w->letters)
 		check_letter(w, LIST_ENTRY_OF(node, struct letter, node));
+	inquiries_check(w);
 	check_secrets(w);
 }
 

@@ -59,6 +59,8 @@
  *   stream m1..m400 every=500ms …  as send, with time between them
  *   abandon m1                   the MTA's session ends
  *   warm [from=X] to=Y           the milter hears of mail with this envelope; from=unknown: but not from whom
+ *   probe p1 to=Y [from=X] [send]  as relaypoolctl test-route does; `send`: a message, instead of RSET
+ *   hang-up p1                   nobody waits for it any more
  *   run                          until every message is settled, or nothing more would happen
  *   pass 10s
  *   mark                         from here on `refused` and `expired` are counted anew
@@ -75,6 +77,13 @@
  *   expect m1 stage STAGE 3s..4s | none     how long it was in this stage, by its last outcome
  *   expect m1 held CAUSE         what it waited for in the pool, for the most part; - for nothing
  *   expect m1 seen STAGE CAUSE   what most looks saw it held by in this stage; - if nobody looked
+ *   expect probe p1 accepted | refused | failed STAGE [ambiguous] ["words" …]
+ *   expect probe p1 nowhere ["words" …]     there was nobody to ask
+ *   expect probe p1 waits
+ *   expect probe p1 after 5s..6s            from `probe` to its end
+ *   expect probe p1 stage STAGE 3s..4s | none
+ *   expect probe p1 held CAUSE              what it waited for in the pool when its time was up
+ *   expect probe p1 addresses|banner|tls|mechanism|auth|announced|mail|rcpt|data|reply|host "words" | none
  *   expect wait STAGE [CAUSE] [relay=a] [messages=N] [since=3s..4s], expect no wait STAGE …
  *                                at this moment, as router_each_wait() tells it
  *   expect a opened|sockets|peak|accepted N        connections ever; open now; most at once; messages taken
@@ -93,7 +102,7 @@
  * greeting, pipelines only where it may, never sends a body before 354, uses only what was announced, says nothing in
  * clear that belongs under TLS, never says NOOP or a needless RSET (with CHUNKING it may stand before any
  * MAIL, and must after a BDAT that was refused), never mixes DATA and BDAT; no password is logged; the stages of each
- * message add up to its time, at every moment; at the end no socket, no timer, no message is left.
+ * message add up to its time, at every moment; a probe has its end within a minute; at the end no socket, no timer, no message is left.
  */
 #include <config.h>
 

@@ -674,13 +674,14 @@ static bool step_expect(struct world *w, const struct line *line)
 static const struct {
 	const char *word;
 	bool (*step)(struct world *w, const struct line *line);
-} steps[] = {{"abandon", step_abandon}, {"abort", step_abort},     {"at", step_at},         {"conf", step_conf},
-	     {"do", step_do},           {"drain", step_order},     {"expect", step_expect}, {"forget", step_forget},
-	     {"ignore", step_ignore},   {"listen", step_listen},   {"mark", step_mark},     {"pass", step_pass},
-	     {"pause", step_order},     {"reconnect", step_order}, {"refuse", step_refuse}, {"relay", step_relay},
-	     {"reload", step_reload},   {"restart", step_start},   {"resume", step_order},  {"route", step_route},
-	     {"run", step_run},         {"send", step_send},       {"server", step_server}, {"shutdown", step_shutdown},
-	     {"start", step_start},     {"stream", step_send},     {"unlearn", step_order}, {"warm", step_warm}};
+} steps[] = {{"abandon", step_abandon}, {"abort", step_abort},       {"at", step_at},         {"conf", step_conf},
+	     {"do", step_do},           {"drain", step_order},       {"expect", step_expect}, {"forget", step_forget},
+	     {"ignore", step_ignore},   {"listen", step_listen},     {"mark", step_mark},     {"pass", step_pass},
+	     {"pause", step_order},     {"hang-up", step_hang_up},   {"probe", step_probe},   {"reconnect", step_order},
+	     {"refuse", step_refuse},   {"relay", step_relay},       {"reload", step_reload}, {"restart", step_start},
+	     {"resume", step_order},    {"route", step_route},       {"run", step_run},       {"send", step_send},
+	     {"server", step_server},   {"shutdown", step_shutdown}, {"start", step_start},   {"stream", step_send},
+	     {"unlearn", step_order},   {"warm", step_warm}};
 
 /* "then" at the end of a line: the next line is carried out before anything happens. */
 static bool is_joined(const struct line *line)

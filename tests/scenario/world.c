@@ -562,7 +562,7 @@ static bool all_settled(const struct world *w)
 		if (!letter->abandoned && message_unsettled(letter->message) > 0)
 			return false;
 	}
-	return true;
+	return inquiries_over(w);
 }
 
 void world_run(struct world *w)
@@ -616,6 +616,7 @@ struct world *world_create(const char *directory, const char *ca_file)
 	w->directory = directory;
 	w->ca_file = ca_file;
 	list_init(&w->letters);
+	list_init(&w->inquiries);
 	list_init(&w->log);
 	list_init(&w->orders);
 	w->failures = evbuffer_new();
@@ -662,6 +663,7 @@ void world_finish(struct world *w)
 	list_init(&w->letters);
 	tdestroy(w->by_name, node_free);
 	w->by_name = NULL;
+	inquiries_free(w);
 	conf_unref(&w->conf);
 	for (size_t i = 0; i < RELAYS_MAX; i++)
 		scripted_relay_free(w->relays[i]);

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "relay.h"
+#include "relay/probe.h"
 #include "relay/route.h"
 #include "script.h"
 
@@ -57,6 +58,23 @@ struct logged {
 	char *line;
 };
 
+/* One envelope that was probed, as test-route does. */
+struct inquiry {
+	struct list node; /* world.inquiries */
+	struct world *world;
+	char *name;
+	struct probe *probe; /* NULL: it has ended, or nobody could be asked */
+	usec_t asked_at, ended_at;
+	bool send, over;
+	enum probe_end end;
+	enum stage stage;
+	enum cause cause;
+	bool ambiguous;
+	unsigned connection;
+	char *why, *host, *addresses, *banner, *tls, *mechanism, *auth, *announced, *mail, *rcpt, *data, *reply;
+	struct journey journey;
+};
+
 struct world {
 	const char *directory; /* of the scenario alone; borrowed */
 	const char *ca_file;   /* borrowed */
@@ -75,6 +93,7 @@ struct world {
 
 	struct list letters;
 	void *by_name; /* the same as a tree (tsearch(3)): there are thousands */
+	struct list inquiries;
 	struct list log;
 	struct list orders; /* actions of `do`, kept until the end */
 	unsigned long events[EVENT_KINDS];
@@ -114,6 +133,18 @@ void world_settle(struct world *w);
 void world_add_letter(struct world *w, struct letter *letter); /* whose name is new */
 struct letter *world_letter(const struct world *w, const char *name);
 int world_relay_index(const char *name); /* "a" is 0; -1 if it is no name of a relay */
+
+/* ---- inquiries.c ---- */
+
+bool step_probe(struct world *w, const struct line *line);
+bool step_hang_up(struct world *w, const struct line *line);
+/* The words behind `expect probe`. */
+bool expect_probe(struct world *w, const struct line *line, size_t index);
+bool inquiries_over(const struct world *w);
+/* Some inquiry was to send a message. */
+bool inquiries_send(const struct world *w);
+void inquiries_check(struct world *w);
+void inquiries_free(struct world *w);
 
 /* ---- expect.c, promises.c ---- */
 
