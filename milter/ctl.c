@@ -13,12 +13,19 @@
 #include <string.h>
 
 #include "base/conf.h"
+#include "base/mem.h"
 #include "ctl_daemon.h"
 
 #define DEFAULT_SOCKET RUNSTATEDIR "/relaypool/control.sock"
 #define DEFAULT_CONF SYSCONFDIR "/relaypool/relaypool.conf"
 
 /* ---- the daemon ---- */
+
+/* A file that is not valid, a recipient that is not accepted. */
+static bool says_no(const json_t *answer)
+{
+	return json_is_false(json_object_get(answer, "valid")) || json_is_false(json_object_get(answer, "accepted"));
+}
 
 /* Reads the daemon's line; the exit code. */
 static int show_answer(const char *line, enum admin_verb verb, const char *argument, bool json)
@@ -33,7 +40,7 @@ static int show_answer(const char *line, enum admin_verb verb, const char *argum
 	if (json_object_get(answer, "error"))
 		code = show_refusal(answer);
 	else if (json)
-		code = json_is_false(json_object_get(answer, "valid")) ? EXIT_PROBLEM : EXIT_OK;
+		code = says_no(answer) ? EXIT_PROBLEM : EXIT_OK;
 	else
 		code = shows[verb](answer, argument);
 	if (json)
@@ -42,17 +49,36 @@ static int show_answer(const char *line, enum admin_verb verb, const char *argum
 	return code;
 }
 
+/* What the daemon is asked. */
+struct question {
+	enum admin_verb verb;
+	const char *argument; /* NULL: none */
+	const char *option;   /* the same as an option: "all", "shape"; NULL */
+	int words;            /* arguments in all, options aside */
+	const char *from;     /* test-route: whose mail it would be; NULL */
+	bool send;            /* … and sends a message */
+};
+
 /* The verb, asked of the daemon; the exit code. */
-static int ask(const char *socket_path, enum admin_verb verb, const char *argument, bool json)
+static int ask(const char *socket_path, const struct question *question, bool json)
 {
+	enum admin_verb verb = question->verb;
 	/* The shape of stalls is seen here only: the daemon tells all of them. */
-	bool shape = verb == ADMIN_STALLS && argument && strcmp(argument, "shape") == 0;
-	char error[DAEMON_ERROR_SIZE];
+	bool shape = verb == ADMIN_STALLS && question->argument && strcmp(question->argument, "shape") == 0;
+	struct daemon_question asked = {.verb = admin_verbs[verb].name,
+					.arguments = {shape ? "all" : question->argument},
+					.limit = verb == ADMIN_TEST_ROUTE ? DAEMON_LIMIT_LATER : DAEMON_LIMIT};
+	char error[DAEMON_ERROR_SIZE], *from = question->from ? mem_printf("from=%s", question->from) : NULL;
 	enum exit_code code;
-	char *line = daemon_ask(socket_path, admin_verbs[verb].name, shape ? "all" : argument, &code, error);
+	if (from)
+		asked.arguments[1] = from;
+	if (question->send)
+		asked.arguments[from ? 2 : 1] = "send";
+	char *line = daemon_ask(socket_path, &asked, &code, error);
+	free(from);
 	if (!line)
 		return complain(code, "%s", error);
-	int shown = show_answer(line, verb, argument, json);
+	int shown = show_answer(line, verb, question->argument, json);
 	free(line);
 	return shown;
 }
@@ -103,6 +129,7 @@ static int usage(FILE *to, int code)
 	fprintf(to,
 		"usage: relaypoolctl [-j] [-s SOCKET] [VERB [ARGUMENT]]\n"
 		"       relaypoolctl [-j] [-c FILE] check\n"
+		"       relaypoolctl [-j] [-s SOCKET] test-route ADDRESS [--from SENDER] [--send]\n"
 		"       relaypoolctl [-s SOCKET] top [-d SECONDS]\n"
 		"\n"
 		"  -s SOCKET   the daemon's control socket, instead of\n"
@@ -150,14 +177,6 @@ bool command_option(struct command *command, int option, int *code)
 	}
 }
 
-/* What the daemon is asked. */
-struct question {
-	enum admin_verb verb;
-	const char *argument; /* NULL: none */
-	const char *option;   /* the same as an option: "all", "shape"; NULL */
-	int words;            /* arguments in all */
-};
-
 /* What stands on the command line is wrong for this verb: the exit code, after saying why. EXIT_OK: nothing is. */
 static int question_refuse(const struct question *question, const struct command *command)
 {
@@ -168,6 +187,8 @@ static int question_refuse(const struct question *question, const struct command
 		return complain(EXIT_USAGE, "%s needs an argument: relaypoolctl %s %s", name, name, takes);
 	if (question->option && question->verb != ADMIN_STALLS)
 		return complain(EXIT_USAGE, "--%s goes with stalls only", question->option);
+	if ((question->from || question->send) && question->verb != ADMIN_TEST_ROUTE)
+		return complain(EXIT_USAGE, "--from and --send go with test-route only");
 	if (command->delay)
 		return complain(EXIT_USAGE, "-d goes with top only");
 	if (command->file && question->verb != ADMIN_CHECK)
@@ -182,12 +203,20 @@ static int question_refuse(const struct question *question, const struct command
 static int question_run(struct command *command, enum admin_verb verb, int argc, char **argv)
 {
 	/* "stalls --all" and "stalls all" are the same. */
-	static const struct option words[] = {{"all", no_argument, NULL, 'A'}, {"shape", no_argument, NULL, 'S'}, {0}};
+	static const struct option words[] = {{"all", no_argument, NULL, 'A'},
+					      {"shape", no_argument, NULL, 'S'},
+					      {"from", required_argument, NULL, 'F'},
+					      {"send", no_argument, NULL, 'N'},
+					      {0}};
 	struct question question = {.verb = verb};
 	int option, code;
 	while ((option = getopt_long(argc, argv, COMMON_OPTIONS "d:", words, NULL)) != -1) {
 		if (option == 'A' || option == 'S')
 			question.option = option == 'A' ? "all" : "shape";
+		else if (option == 'F')
+			question.from = optarg;
+		else if (option == 'N')
+			question.send = true;
 		else if (!command_option(command, option, &code))
 			return code;
 	}
@@ -199,7 +228,7 @@ static int question_run(struct command *command, enum admin_verb verb, int argc,
 	/* A daemon that runs knows best which file is the right one. */
 	if (verb == ADMIN_CHECK && (command->file || !daemon_present(command->socket_path)))
 		return check_file(command->file ? command->file : DEFAULT_CONF, command->json);
-	return ask(command->socket_path, verb, question.argument, command->json);
+	return ask(command->socket_path, &question, command->json);
 }
 
 int main(int argc, char **argv)

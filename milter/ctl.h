@@ -1,7 +1,7 @@
 /*
  * What the files of relaypoolctl share. ctl.c has the command line, each other file one noun: ctl_daemon.c asks,
- * ctl_table.c writes, ctl_show.c says how each answer is shown, ctl_why.c, ctl_stalls.c, ctl_top.c and ctl_providers.c
- * are views.
+ * ctl_table.c writes, ctl_show.c says how each answer is shown, ctl_why.c, ctl_stalls.c, ctl_route.c, ctl_top.c and
+ * ctl_providers.c are views.
  */
 #ifndef CTL_H
 #define CTL_H
@@ -27,7 +27,9 @@ int show_refusal(const json_t *answer);
 
 /* Shows an answer; the exit code. */
 typedef int show_fn(const json_t *answer, const char *argument);
-show_fn show_why, show_stalls;
+show_fn show_why, show_stalls, show_test_route;
+/* What is waited for, in words; NULL if there are none. */
+const char *cause_phrase(const char *cause);
 extern show_fn *const shows[ADMIN_VERBS]; /* of every verb */
 
 extern const struct table pools_table, connections_table, stalls_table;

@@ -19,10 +19,8 @@
 
 #include "ctl.h"
 
-#define ANSWER_LIMIT 15 /* seconds until the daemon is given up */
-
 /* A connected socket, or -1 with errno. */
-static int daemon_connect(const char *path)
+static int daemon_connect(const char *path, int seconds)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s", path) >= (int)sizeof(address.sun_path)) {
@@ -30,7 +28,7 @@ static int daemon_connect(const char *path)
 		return -1;
 	}
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	const struct timeval limit = {.tv_sec = ANSWER_LIMIT};
+	const struct timeval limit = {.tv_sec = seconds};
 	if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == -1 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == -1 ||
 	    connect(fd, (struct sockaddr *)&address, sizeof(address)) == -1) {
@@ -78,11 +76,24 @@ static char *daemon_answer(int fd)
 	return NULL;
 }
 
-/* Sends the request and reads one line. The caller's; NULL with errno (0: the daemon closed early). */
-static char *daemon_exchange(int fd, const char *verb, const char *argument)
+/* NULL if an argument is no text. */
+static json_t *daemon_request(const struct daemon_question *question)
 {
-	json_t *request =
-		argument ? json_pack("{s:s, s:[s]}", "verb", verb, "args", argument) : json_pack("{s:s}", "verb", verb);
+	json_t *arguments = json_array();
+	bool good = true;
+	for (size_t i = 0; i < ADMIN_ARGUMENTS_MAX && question->arguments[i]; i++)
+		good = json_array_append_new(arguments, json_string(question->arguments[i])) == 0 && good;
+	json_t *request = json_pack("{s:s, s:o}", "verb", question->verb, "args", arguments);
+	if (good)
+		return request;
+	json_decref(request);
+	return NULL;
+}
+
+/* Sends the request and reads one line. The caller's; NULL with errno (0: the daemon closed early). */
+static char *daemon_exchange(int fd, const struct daemon_question *question)
+{
+	json_t *request = daemon_request(question);
 	char *line = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	json_decref(request);
 	if (!line) {
@@ -116,15 +127,15 @@ static enum exit_code daemon_absent(const char *path, int why, char error[DAEMON
 	return EXIT_NO_DAEMON;
 }
 
-char *daemon_ask(const char *path, const char *verb, const char *argument, enum exit_code *code,
+char *daemon_ask(const char *path, const struct daemon_question *question, enum exit_code *code,
 		 char error[DAEMON_ERROR_SIZE])
 {
-	int fd = daemon_connect(path);
+	int fd = daemon_connect(path, question->limit);
 	if (fd == -1) {
 		*code = daemon_absent(path, errno, error);
 		return NULL;
 	}
-	char *line = daemon_exchange(fd, verb, argument);
+	char *line = daemon_exchange(fd, question);
 	if (!line) {
 		*code = EXIT_NO_DAEMON;
 		snprintf(error, DAEMON_ERROR_SIZE, "relaypoold has not answered on %s: %s", path,
@@ -137,7 +148,7 @@ char *daemon_ask(const char *path, const char *verb, const char *argument, enum 
 
 bool daemon_present(const char *path)
 {
-	int fd = daemon_connect(path);
+	int fd = daemon_connect(path, DAEMON_LIMIT);
 	if (fd != -1)
 		close(fd);
 	return fd != -1;

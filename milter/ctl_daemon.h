@@ -10,8 +10,17 @@
 
 #define DAEMON_ERROR_SIZE 512
 
-/* The daemon's line; the caller's. NULL without an answer, with one sentence in `error`. `argument` may be NULL. */
-char *daemon_ask(const char *path, const char *verb, const char *argument, enum exit_code *code,
+#define DAEMON_LIMIT 15       /* seconds until the daemon is given up */
+#define DAEMON_LIMIT_LATER 90 /* … where its answer takes time: more than it allows itself */
+
+struct daemon_question {
+	const char *verb;
+	const char *arguments[ADMIN_ARGUMENTS_MAX]; /* NULL behind the last */
+	int limit;                                  /* seconds */
+};
+
+/* The daemon's line; the caller's. NULL without an answer, with one sentence in `error`. */
+char *daemon_ask(const char *path, const struct daemon_question *question, enum exit_code *code,
 		 char error[DAEMON_ERROR_SIZE]);
 /* True if a daemon listens there. */
 bool daemon_present(const char *path);

@@ -1,6 +1,6 @@
 /*
  * How relaypoolctl shows each answer: tables for people, and what the answer means for the exit code. Called by ctl.c
- * and ctl_top.c. It never asks the daemon; why and stalls have files of their own.
+ * and ctl_top.c. It never asks the daemon; why, stalls and test-route have files of their own.
  */
 #include <config.h>
 
@@ -301,13 +301,13 @@ static int show_stats(const json_t *answer, const char *argument)
 }
 
 show_fn *const shows[ADMIN_VERBS] = {
-	[ADMIN_STATUS] = show_status,   [ADMIN_POOLS] = show_pools,       [ADMIN_CONNECTIONS] = show_connections,
-	[ADMIN_LIMITS] = show_limits,   [ADMIN_SESSIONS] = show_sessions, [ADMIN_WHY] = show_why,
-	[ADMIN_STALLS] = show_stalls,   [ADMIN_STATS] = show_stats,       [ADMIN_LATENCY] = show_latency,
-	[ADMIN_CONFIG] = show_config,   [ADMIN_CHECK] = show_check,       [ADMIN_RELOAD] = show_done,
-	[ADMIN_PAUSE] = show_done,      [ADMIN_RESUME] = show_done,       [ADMIN_DRAIN] = show_done,
-	[ADMIN_RECONNECT] = show_done,  [ADMIN_FORGET] = show_done,       [ADMIN_VERSION] = show_version,
-	[ADMIN_METRICS] = show_metrics,
+	[ADMIN_STATUS] = show_status,   [ADMIN_POOLS] = show_pools,           [ADMIN_CONNECTIONS] = show_connections,
+	[ADMIN_LIMITS] = show_limits,   [ADMIN_SESSIONS] = show_sessions,     [ADMIN_WHY] = show_why,
+	[ADMIN_STALLS] = show_stalls,   [ADMIN_STATS] = show_stats,           [ADMIN_LATENCY] = show_latency,
+	[ADMIN_CONFIG] = show_config,   [ADMIN_CHECK] = show_check,           [ADMIN_RELOAD] = show_done,
+	[ADMIN_PAUSE] = show_done,      [ADMIN_RESUME] = show_done,           [ADMIN_DRAIN] = show_done,
+	[ADMIN_RECONNECT] = show_done,  [ADMIN_FORGET] = show_done,           [ADMIN_VERSION] = show_version,
+	[ADMIN_METRICS] = show_metrics, [ADMIN_TEST_ROUTE] = show_test_route,
 };
 
 /* ---- what is wrong ---- */

@@ -47,7 +47,8 @@ struct top {
 static int top_ask(struct top *top, enum view view)
 {
 	enum exit_code code = EXIT_PROBLEM;
-	char *line = daemon_ask(top->socket_path, view_tables[view]->rows, NULL, &code, top->error);
+	const struct daemon_question question = {.verb = view_tables[view]->rows, .limit = DAEMON_LIMIT};
+	char *line = daemon_ask(top->socket_path, &question, &code, top->error);
 	if (!line)
 		return code;
 	json_t *answer = json_loads(line, 0, NULL);

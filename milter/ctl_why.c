@@ -71,6 +71,11 @@ static const char *phrase_of(const char *name, const char *const *names, const c
 	return NULL;
 }
 
+const char *cause_phrase(const char *cause)
+{
+	return phrase_of(cause, cause_names, cause_phrases, CAUSE_COUNT);
+}
+
 static const char *string_of(const json_t *object, const char *key)
 {
 	return json_string_value(json_object_get(object, key));
@@ -105,7 +110,7 @@ static const char *say_unknown(const char *stage)
 static char *say_holder(const json_t *journey, const char *stage)
 {
 	const char *holder = string_of(journey, "holder"), *cause = string_of(journey, "cause");
-	const char *phrase = phrase_of(cause, cause_names, cause_phrases, CAUSE_COUNT);
+	const char *phrase = cause_phrase(cause);
 	if (holder && strcmp(holder, holder_names[HOLDER_UNKNOWN]) != 0)
 		return phrase ? mem_printf("held by %s (%s: %s)", holder, cause, phrase)
 			      : mem_printf("held by %s", holder);

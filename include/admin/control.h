@@ -1,7 +1,8 @@
 /*
  * The control socket: one line of JSON in, one line of JSON out, {"verb":"pools","args":["socketlabs"]}. For
  * relaypoolctl and whoever else the socket's mode lets in. It never waits for a client: input, output, the number of
- * clients and their time are bounded. Loop thread only; called by main.
+ * clients and their time are bounded. An answer may come later; others are served meanwhile. Loop thread only; called
+ * by main.
  */
 #ifndef ADMIN_CONTROL_H
 #define ADMIN_CONTROL_H
@@ -16,6 +17,8 @@
 #define CONTROL_ARGUMENT_MAX 255             /* octets of an argument */
 #define CONTROL_CLIENTS_MAX 32               /* at once */
 #define CONTROL_PATIENCE (10 * USEC_PER_SEC) /* to send a request, and again to read its answer */
+#define CONTROL_LATER_MAX 4                  /* answers that come later, at once */
+#define CONTROL_LATER (70 * USEC_PER_SEC)    /* until such an answer is given up, if it does not end by itself */
 #define CONTROL_ROWS_MAX 2000                /* pools, connections or sessions in one answer */
 
 struct router;

@@ -26,6 +26,7 @@ enum admin_verb {
 	ADMIN_DRAIN,       /* pause, and close each connection when it is free */
 	ADMIN_RECONNECT,   /* replace each connection when it is free */
 	ADMIN_FORGET,      /* what was learned of a relay */
+	ADMIN_TEST_ROUTE,  /* where mail to an address would go, and whether it is taken there */
 	ADMIN_VERSION,     /* of the daemon and its libraries */
 	ADMIN_VERBS
 };
@@ -33,10 +34,13 @@ enum admin_verb {
 struct admin_verb_info {
 	const char *name;
 	const char *argument; /* what it is given: "QUEUE-ID", "[RELAY]" if it may be left out; "" if nothing */
+	unsigned most;        /* how many arguments it may have */
 	bool changes;         /* for root and the daemon's own user only */
 	const char *help;     /* one line */
 };
 extern const struct admin_verb_info admin_verbs[ADMIN_VERBS];
+
+#define ADMIN_ARGUMENTS_MAX 3 /* the most of any verb */
 
 /* False if there is no such verb. */
 bool admin_verb_find(const char *name, enum admin_verb *verb) MUST_CHECK;

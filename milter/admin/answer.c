@@ -410,7 +410,10 @@ static answer_fn *const answers[ADMIN_VERBS] = {
 	[ADMIN_VERSION] = answer_version,
 };
 
-json_t *answer_make(const struct control_doors *doors, enum admin_verb verb, const char *argument)
+json_t *answer_make(const struct control_doors *doors, enum admin_verb verb, const struct arguments *arguments,
+		    later_done_fn *done, void *arg, struct later **later)
 {
-	return answers[verb](doors, argument);
+	if (verb == ADMIN_TEST_ROUTE)
+		return answer_test_route(doors, arguments, done, arg, later);
+	return answers[verb](doors, arguments->count > 0 ? arguments->words[0] : NULL);
 }

@@ -1,5 +1,5 @@
 /*
- * What the files of the answers share: answer.c and answer_time.c have the verbs, answer_value.c what they are made of.
+ * What the files of the answers share: answer.c, answer_time.c and answer_route.c have the verbs, answer_value.c what they are made of.
  */
 #ifndef ADMIN_ANSWER_PRIVATE_H
 #define ADMIN_ANSWER_PRIVATE_H
@@ -8,6 +8,9 @@
 
 typedef json_t *answer_fn(const struct control_doors *doors, const char *argument);
 answer_fn answer_why, answer_stalls, answer_stats, answer_latency; /* answer_time.c */
+/* answer_route.c: as answer_make(). */
+json_t *answer_test_route(const struct control_doors *doors, const struct arguments *arguments, later_done_fn *done,
+			  void *arg, struct later **later);
 
 /* ---- values ---- */
 

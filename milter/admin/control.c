@@ -11,6 +11,7 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
 
 enum client_state {
 	CLIENT_ASKING = 0, /* its request is awaited */
+	CLIENT_WAITING,    /* its answer comes later; further requests wait, and whether it goes is watched */
 	CLIENT_READING,    /* it has to read its answer; further requests wait */
 	CLIENT_LEAVING     /* it has to read its last answer, then it is closed */
 };
@@ -32,6 +34,8 @@ struct client {
 	struct control *control;
 	struct bufferevent *stream;
 	enum client_state state;
+	struct later *later;  /* CLIENT_WAITING: for what */
+	enum admin_verb verb; /* of that */
 	uid_t uid;
 	struct timer patience; /* for what its state waits for */
 };
@@ -47,6 +51,8 @@ static void client_free(struct client *client)
 {
 	list_remove(&client->node);
 	timer_cancel(&client->patience);
+	if (client->later)
+		later_cancel(client->later);
 	bufferevent_free(client->stream);
 	free(client);
 }
@@ -60,8 +66,8 @@ static void client_out_of_time(void *arg)
 static void client_enter(struct client *client, enum client_state state)
 {
 	client->state = state;
-	timer_arm(&client->patience, CONTROL_PATIENCE);
-	if (state == CLIENT_ASKING)
+	timer_arm(&client->patience, state == CLIENT_WAITING ? CONTROL_LATER : CONTROL_PATIENCE);
+	if (state == CLIENT_ASKING || state == CLIENT_WAITING)
 		bufferevent_enable(client->stream, EV_READ);
 	else
 		bufferevent_disable(client->stream, EV_READ);
@@ -86,7 +92,7 @@ static bool may_change(const struct client *client)
 	return client->uid == 0 || client->uid == geteuid() || client->uid == client->control->doors->owner;
 }
 
-/* An argument is a relay's name or a queue id; it goes into the log, so nothing passes that could be another line. */
+/* A relay's name, a queue id, an address; some go into the log, so nothing passes that could be another line. */
 static bool argument_valid(const char *argument)
 {
 	for (const char *c = argument; *c; c++)
@@ -95,44 +101,86 @@ static bool argument_valid(const char *argument)
 	return *argument != '\0' && strlen(argument) <= CONTROL_ARGUMENT_MAX;
 }
 
-/* The verb and its argument of a request; false with the refusal in `*refusal`. The argument lives in `request`. */
-static bool request_read(const json_t *request, enum admin_verb *verb, const char **argument, json_t **refusal)
+/* The arguments of a request as far as there is room; false if one is no word. They live in `request`. */
+static bool arguments_read(const json_t *request, struct arguments *arguments)
+{
+	const json_t *list = json_object_get(request, "args");
+	arguments->count = json_array_size(list);
+	for (size_t i = 0; i < arguments->count; i++) {
+		const char *word = json_string_value(json_array_get(list, i));
+		if (!word)
+			return false;
+		if (i < ADMIN_ARGUMENTS_MAX)
+			arguments->words[i] = word;
+	}
+	return !list || json_is_array(list);
+}
+
+static bool arguments_valid(const struct arguments *arguments)
+{
+	for (size_t i = 0; i < arguments->count && i < ADMIN_ARGUMENTS_MAX; i++)
+		if (!argument_valid(arguments->words[i]))
+			return false;
+	return true;
+}
+
+/* The verb and its arguments of a request; false with the refusal in `*refusal`. */
+static bool request_read(const json_t *request, enum admin_verb *verb, struct arguments *arguments, json_t **refusal)
 {
 	const char *name = json_string_value(json_object_get(request, "verb"));
-	const json_t *arguments = json_object_get(request, "args");
-	size_t count = json_array_size(arguments);
 	*refusal = NULL;
-	*argument = json_string_value(json_array_get(arguments, 0));
-	if (!name || (arguments && !json_is_array(arguments)) || (count > 0 && !*argument))
+	if (!arguments_read(request, arguments) || !name)
 		*refusal = answer_refuse(REFUSAL_USAGE, "a request is {\"verb\":\"pools\",\"args\":[\"relay\"]}");
-	else if (*argument && !argument_valid(*argument))
+	else if (!arguments_valid(arguments))
 		*refusal = answer_refuse(REFUSAL_USAGE, "an argument is one word of at most %d octets",
 					 CONTROL_ARGUMENT_MAX);
 	else if (!admin_verb_find(name, verb))
 		*refusal = answer_refuse(REFUSAL_USAGE, "there is no verb \"%s\"", name);
-	else if (count > (*admin_verbs[*verb].argument ? 1 : 0))
+	else if (arguments->count > admin_verbs[*verb].most)
 		*refusal = answer_refuse(REFUSAL_USAGE, "too many arguments: %s %s", name, admin_verbs[*verb].argument);
 	return *refusal == NULL;
 }
 
-static json_t *client_obey(struct client *client, enum admin_verb verb, const char *argument)
+/* The relay that a verb is given, or that its answer names. */
+static const char *relay_of(enum admin_verb verb, const struct arguments *arguments, const json_t *answer)
+{
+	bool given = strcmp(admin_verbs[verb].argument, "[RELAY]") == 0 && arguments && arguments->count > 0;
+	const char *named = json_string_value(json_object_get(answer, "relay"));
+	return given ? arguments->words[0] : named ? named : "-";
+}
+
+/* What was done is always told; whoever may not do it cannot fill the log by trying. */
+static void tell_log(const struct client *client, enum admin_verb verb, const char *relay, const json_t *answer)
+{
+	static struct log_limit refusals = LOG_LIMIT("control_refused");
+	const char *reason = json_string_value(json_object_get(answer, "reason"));
+	if (may_change(client) || log_limit_passes(&refusals, NULL))
+		log_notice("control: verb=%s, relay=%s, uid=%u, result=%s", admin_verbs[verb].name, relay,
+			   (unsigned)client->uid, reason ? reason : "done");
+}
+
+static void client_answered_later(json_t *answer, void *arg)
+{
+	struct client *client = arg;
+	client->later = NULL;
+	tell_log(client, client->verb, relay_of(client->verb, NULL, answer), answer);
+	client_answer(client, answer, CLIENT_READING);
+}
+
+/* NULL: the answer comes later. */
+static json_t *client_obey(struct client *client, enum admin_verb verb, const struct arguments *arguments)
 {
 	const struct admin_verb_info *info = &admin_verbs[verb];
-	if (!info->changes)
-		return answer_make(client->control->doors, verb, argument);
 	json_t *answer;
-	static struct log_limit refusals = LOG_LIMIT("control_refused");
-	bool refused = !may_change(client);
-	if (!refused)
-		answer = answer_make(client->control->doors, verb, argument);
-	else
+	client->verb = verb;
+	if (info->changes && !may_change(client))
 		answer = answer_refuse(REFUSAL_PERMISSION, "%s is for root and the user relaypoold runs as only",
 				       info->name);
-	const char *reason = json_string_value(json_object_get(answer, "reason"));
-	/* What was done is always told, but whoever may not do it cannot fill the log by trying. */
-	if (!refused || log_limit_passes(&refusals, NULL))
-		log_notice("control: verb=%s, relay=%s, uid=%u, result=%s", info->name, argument ? argument : "-",
-			   (unsigned)client->uid, reason ? reason : "done");
+	else
+		answer = answer_make(client->control->doors, verb, arguments, client_answered_later, client,
+				     &client->later);
+	if (answer && info->changes)
+		tell_log(client, verb, relay_of(verb, arguments, answer), answer);
 	return answer;
 }
 
@@ -141,13 +189,16 @@ static void client_handle(struct client *client, const char *line, size_t length
 	json_error_t where;
 	json_t *request = json_loadb(line, length, JSON_REJECT_DUPLICATES, &where);
 	enum admin_verb verb = ADMIN_STATUS;
-	const char *argument = NULL;
+	struct arguments arguments = {0};
 	json_t *answer;
 	if (!request)
 		answer = answer_refuse(REFUSAL_USAGE, "a request is one line of JSON: %s", where.text);
-	else if (request_read(request, &verb, &argument, &answer))
-		answer = client_obey(client, verb, argument);
-	client_answer(client, answer, CLIENT_READING);
+	else if (request_read(request, &verb, &arguments, &answer))
+		answer = client_obey(client, verb, &arguments);
+	if (answer)
+		client_answer(client, answer, CLIENT_READING);
+	else
+		client_enter(client, CLIENT_WAITING);
 	json_decref(request);
 }
 
@@ -182,11 +233,19 @@ static void client_written(struct bufferevent *stream, void *arg)
 	}
 }
 
+/* It has said all that it will and still reads: socat does so. That it goes later is not seen then. */
+static bool still_reads(struct bufferevent *stream)
+{
+	struct pollfd socket = {.fd = bufferevent_getfd(stream)};
+	return poll(&socket, 1, 0) == 0;
+}
+
 static void client_gone(struct bufferevent *stream, short what, void *arg)
 {
-	(void)stream;
-	(void)what;
-	client_free(arg);
+	struct client *client = arg;
+	if (client->state == CLIENT_WAITING && (what & BEV_EVENT_EOF) && still_reads(stream))
+		return;
+	client_free(client);
 }
 
 /* ---- accepting ---- */

@@ -12,6 +12,7 @@ int main(void)
 	srunner_add_suite(runner, flush_suite());
 	srunner_add_suite(runner, manual_suite());
 	srunner_add_suite(runner, metrics_suite());
+	srunner_add_suite(runner, route_suite());
 	srunner_add_suite(runner, scrape_suite());
 	srunner_add_suite(runner, time_suite());
 	srunner_add_suite(runner, top_suite());

@@ -9,6 +9,7 @@ Suite *ctl_suite(void);
 Suite *flush_suite(void);
 Suite *manual_suite(void);
 Suite *metrics_suite(void);
+Suite *route_suite(void);
 Suite *scrape_suite(void);
 Suite *time_suite(void);
 Suite *top_suite(void);

@@ -183,6 +183,7 @@ static const char *argument_in_mdoc(const char *argument)
 		{"", ""},
 		{"[RELAY]", " Op Ar relay"},
 		{"QUEUE-ID", " Ar queue-id"},
+		{"ADDRESS", " Ar address"},
 		{"[all|shape]", " Op Cm all | shape"},
 	};
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
@@ -262,6 +263,20 @@ START_TEST(every_key_about_time_is_in_the_manual)
 }
 END_TEST
 
+START_TEST(every_key_of_test_route_is_in_the_manual)
+{
+	const char *key;
+	const json_t *value;
+	rooms.nobody = "nobody";
+	json_t *answer = ask("{\"verb\":\"test-route\",\"args\":[\"user@example.org\"]}");
+	ck_assert_uint_gt(json_object_size(answer), 20);
+	json_object_foreach(answer, key, value)
+		ck_assert_msg(strcmp(key, "schema") == 0 || key_in_manual("test-route", key),
+			      "%s of test-route is not in relaypoolctl(8)", key);
+	json_decref(answer);
+}
+END_TEST
+
 Suite *manual_suite(void)
 {
 	Suite *suite = suite_create("manual");
@@ -274,6 +289,7 @@ Suite *manual_suite(void)
 	TCase *answers = tcase_create("answers");
 	tcase_add_checked_fixture(answers, rooms_open, rooms_close);
 	tcase_add_test(answers, every_key_about_time_is_in_the_manual);
+	tcase_add_test(answers, every_key_of_test_route_is_in_the_manual);
 	suite_add_tcase(suite, answers);
 	return suite;
 }

@@ -11,7 +11,9 @@
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/mem.h"
 #include "observe/door.h"
+#include "relay/probe.h"
 
 struct rooms rooms;
 
@@ -73,6 +75,88 @@ bool router_forget(struct router *router, const char *relay)
 {
 	(void)router;
 	return called("forget", relay);
+}
+
+int router_route(const struct router *router, const char *sender, const char *recipient)
+{
+	(void)router, (void)sender, (void)recipient;
+	return rooms.route;
+}
+
+const char *const probe_end_names[PROBE_ENDS] = {"accepted", "refused", "failed", "given-up"};
+
+struct probe {
+	probe_done_fn *done;
+	void *arg;
+};
+
+struct probe *router_probe(struct router *router, const struct probe_request *request, probe_done_fn *done, void *arg,
+			   char *error)
+{
+	(void)router;
+	snprintf(rooms.probed, sizeof(rooms.probed), "%s %s%s", request->sender, request->recipient,
+		 request->send ? " send" : "");
+	if (rooms.nobody) {
+		snprintf(error, PROBE_ERROR_SIZE, "%s", rooms.nobody);
+		return NULL;
+	}
+	rooms.probe = mem_alloc(sizeof(*rooms.probe));
+	*rooms.probe = (struct probe){.done = done, .arg = arg};
+	rooms.probes++;
+	return rooms.probe;
+}
+
+void probe_cancel(struct probe *probe)
+{
+	if (probe == rooms.probe)
+		rooms.probe = NULL;
+	rooms.cancelled++;
+	rooms.probes--;
+	free(probe);
+}
+
+void rooms_end_probe(const struct probe_result *result)
+{
+	struct probe *probe = rooms.probe;
+	ck_assert_ptr_nonnull(probe);
+	rooms.probe = NULL;
+	rooms.probes--;
+	probe->done(result, probe->arg);
+	free(probe);
+}
+
+struct probe_result *rooms_good_result(void)
+{
+	static const struct connection_trace trace = {
+		.address_count = 2,
+		.addresses = {"198.51.100.7", "198.51.100.8"},
+		.banner = "220 smtp.socketlabs.com ESMTP",
+		.tls = "TLSv1.3 TLS_AES_256_GCM_SHA384",
+		.mechanism = "PLAIN",
+		.auth = "235 2.7.0 Authentication successful",
+	};
+	static const struct capabilities announced = {.bits = CAP_PIPELINING | CAP_8BITMIME};
+	static struct reply said = {.refs = 1, .code = 250, .enhanced = "2.1.0"};
+	static struct probe_result result;
+	static struct journey journey;
+	for (enum stage stage = 0; stage < STAGE_COUNT; stage++)
+		journey.spent[stage] = stage < STAGE_POOL ? -1 : (usec_t)stage * 10 * USEC_PER_MSEC;
+	journey.spent[STAGE_DATA] = journey.spent[STAGE_BODY] = -1;
+	result = (struct probe_result){
+		.end = PROBE_ACCEPTED,
+		.why = "250 2.1.0",
+		.stage = STAGE_COUNT,
+		.cause = CAUSE_COUNT,
+		.relay = &rooms.conf->relays[0],
+		.host = "smtp.socketlabs.com[198.51.100.7]:465",
+		.connection = 4,
+		.trace = &trace,
+		.announced = &announced,
+		.journey = &journey,
+		.mail = &said,
+		.rcpt = &said,
+	};
+	return &result;
 }
 
 /* ---- ingest, observe ---- */

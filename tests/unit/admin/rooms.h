@@ -44,6 +44,12 @@ struct rooms {
 	struct journey_counts journeys_counted;
 	struct milter_counts milter;
 	char called[64];          /* the last changing call: "pause socketlabs" */
+	struct probe *probe;      /* under way, the last that was begun; NULL */
+	unsigned probes;          /* under way */
+	char probed[1024];        /* "SENDER RECIPIENT" of the last one, and " send" */
+	unsigned cancelled;       /* probes */
+	const char *nobody;       /* why no relay can be asked; NULL: one can */
+	int route;                /* the one that is taken, or -1 */
 	const char *reload_error; /* NULL: reload works */
 	const char *reload_note;
 	uid_t peer; /* who the next client is */
@@ -59,6 +65,12 @@ extern struct rooms rooms;
 /* Before and after each test: the loop, the fake clock, one relay "socketlabs", a control socket. */
 void rooms_open(void);
 void rooms_close(void);
+
+/* The probe that was begun last ends so. */
+struct probe_result;
+void rooms_end_probe(const struct probe_result *result);
+/* A result as good as they get. Borrowed, until the next call. */
+struct probe_result *rooms_good_result(void);
 
 /* A client of the control socket, accepted; the caller's to close. */
 int rooms_connect(void);
