@@ -206,7 +206,7 @@ static void print_steps(const json_t *answer)
 
 /* ---- what it comes down to ---- */
 
-/* Where to look, of a step that failed. */
+/* Where to look, of a step that failed; of AUTH the daemon has said it. */
 static const char *say_look(const char *stage)
 {
 	static const struct {
@@ -219,7 +219,6 @@ static const char *say_look(const char *stage)
 		 "clear."},
 		{"ehlo", "Look at hostname in relaypool.conf: it is what EHLO says."},
 		{"tls", "Look at host, port, tls and tls-ca-file in relaypool.conf."},
-		{"auth", "Look at username, password-file and auth in relaypool.conf."},
 		{"mail", "Many providers take only senders that were verified with them: --from names another one."},
 		{"rcpt", "The relay does not take this recipient from this sender and account."},
 	};
@@ -232,8 +231,8 @@ static const char *say_look(const char *stage)
 static void print_accepted(const json_t *answer)
 {
 	bool sent = json_is_true(json_object_get(answer, "send"));
-	print_sentence(mem_printf("%s A first message takes %.2f s to get this far, one on a connection that is open "
-				  "%.2f s, or less where commands are pipelined.",
+	print_sentence(mem_printf("%s A first message takes %.3f s to get this far, one on a connection that is open "
+				  "%.3f s, or less where commands are pipelined.",
 				  sent ? "Sent." : "Accepted.", json_number_value(json_object_get(answer, "first")),
 				  json_number_value(json_object_get(answer, "open"))));
 }

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "observe/door.h"
 #include "relay/probe.h"
+#include "smtp/reply.h"
 
 struct rooms rooms;
 
@@ -125,6 +126,8 @@ void rooms_end_probe(const struct probe_result *result)
 	free(probe);
 }
 
+static struct reply *good_reply; /* freed by rooms_close() */
+
 struct probe_result *rooms_good_result(void)
 {
 	static const struct connection_trace trace = {
@@ -136,12 +139,13 @@ struct probe_result *rooms_good_result(void)
 		.auth = "235 2.7.0 Authentication successful",
 	};
 	static const struct capabilities announced = {.bits = CAP_PIPELINING | CAP_8BITMIME};
-	static struct reply said = {.refs = 1, .code = 250, .enhanced = "2.1.0"};
 	static struct probe_result result;
 	static struct journey journey;
 	for (enum stage stage = 0; stage < STAGE_COUNT; stage++)
 		journey.spent[stage] = stage < STAGE_POOL ? -1 : (usec_t)stage * 10 * USEC_PER_MSEC;
 	journey.spent[STAGE_DATA] = journey.spent[STAGE_BODY] = -1;
+	if (!good_reply)
+		good_reply = reply_local(LOCAL_INGEST, 250, "2.1.0", "Ok");
 	result = (struct probe_result){
 		.end = PROBE_ACCEPTED,
 		.why = "250 2.1.0",
@@ -153,8 +157,8 @@ struct probe_result *rooms_good_result(void)
 		.trace = &trace,
 		.announced = &announced,
 		.journey = &journey,
-		.mail = &said,
-		.rcpt = &said,
+		.mail = good_reply,
+		.rcpt = good_reply,
 	};
 	return &result;
 }
@@ -376,6 +380,7 @@ void rooms_close(void)
 	control_free(rooms.control);
 	clock_fake_stop();
 	loop_free();
+	reply_unref(&good_reply);
 	conf_unref(&rooms.conf);
 	unlink(rooms.socket_path);
 	unlink(rooms.conf_path);
