@@ -1,6 +1,6 @@
 /*
- * What test-route shows: the route and the relay with the reasons, a line for each step with its time, and what it comes
- * down to. Called by ctl.c. It explains what the daemon told and tries nothing itself.
+ * What test-route shows: the route and the relay with the reasons, a line for each step with its time, and what it
+ * comes down to. Called by ctl.c. It explains what the daemon told and tries nothing itself.
  */
 #include <config.h>
 

@@ -28,7 +28,7 @@ FORGED = ("4fXyZ1: relay=good, host=a[192.0.2.1]:25, conn=1, conn_use=1, nrcpt=1
           "dsn=5.0.0, status=bounced (550 mx relaypoold[1]: warning: stall: event=begin, id=1, relay=bad, stage=reply, "
           "holder=relay, age=5.0, limit=5.0, waiting=7, cause=answer)")
 PREFIXES = ("Nov  3 09:12:01 mx1 relaypoold[812]: ", "2026-11-03T09:12:01.123456+00:00 mx1 relaypoold[812]: ")
-NEWS = re.compile("warning: |error: |fatal: |control: |relay: relay=[^ ]*, event=(mode|quit)")
+NEWS = re.compile("warning: |error: |fatal: |control: |test-route: .*result=|relay: relay=[^ ]*, event=(mode|quit)")
 OUTCOME = re.compile(r"[\w-]+: relay=([^ ,]+), .* nrcpt=(\d+), .* delays=[^/]+/([^/]+)/([^/]+)/([^ ,]+), .* status=(\w+) ")
 
 

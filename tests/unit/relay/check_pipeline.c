@@ -215,8 +215,7 @@ END_TEST
 
 START_TEST(replies_that_commands_allow)
 {
-	static const int positive[COMMAND_KINDS] = {220, 250, 220, 235, 250, 250, 250,
-						     354, 250, 250, 250, 250, 221};
+	static const int positive[COMMAND_KINDS] = {220, 250, 220, 235, 250, 250, 250, 354, 250, 250, 250, 250, 221};
 	for (int kind = 0; kind < COMMAND_KINDS; kind++) {
 		ck_assert(command_allows((enum command_kind)kind, positive[kind]));
 		ck_assert(!command_allows((enum command_kind)kind, 299));
