@@ -265,6 +265,9 @@ void inquiries_check(struct world *w)
 
 		if ((inquiry->over || inquiry->probe != NULL) && took > PROBE_LIMIT)
 			world_fail(w, "probe %s took %lld us", inquiry->name, (long long)took);
+		if (inquiry->over &&
+		    (holds_secret(inquiry->why) || (inquiry->auth != NULL && holds_secret(inquiry->auth))))
+			world_fail(w, "probe %s tells the password", inquiry->name);
 		if (inquiry->over && journey_total(&inquiry->journey) != took)
 			world_fail(w, "the stages of probe %s are %lld us of %lld", inquiry->name,
 				   (long long)journey_total(&inquiry->journey), (long long)took);

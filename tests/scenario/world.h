@@ -151,6 +151,7 @@ void inquiries_free(struct world *w);
 bool expect_line(struct world *w, const struct line *line);
 void promises_check(struct world *w);
 void promises_check_remains(struct world *w);
+bool holds_secret(const char *text); /* a password or token of some scenario, however it is written */
 /* How often relays accepted this message for this recipient; NULL: for any. */
 unsigned accepted_count(const struct world *w, const struct letter *letter, const char *recipient);
 

@@ -174,6 +174,8 @@ START_TEST(sender_and_recipient_reach_the_relay_room)
 		      "me@example.com user@example.org");
 	expect_probed("{\"verb\":\"test-route\",\"args\":[\"<user@example.org>\",\"send\",\"from=<>\"]}\n",
 		      " user@example.org send");
+	expect_probed("{\"verb\":\"test-route\",\"args\":[\"j\\u00fcrgen@example.org\",\"from=me@example.com\"]}\n",
+		      "me@example.com j\xc3\xbcrgen@example.org");
 }
 END_TEST
 
