@@ -16,7 +16,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "integration"))
-from lib import exim  # noqa: E402
+from lib import exim, sendmail  # noqa: E402
 from lib.build import Failed, build, copy_source, quietly  # noqa: E402
 
 CPUS = str(os.cpu_count())
@@ -35,7 +35,7 @@ CLEAN = ["test_clean"]
 REST = ["-j", "3", *(f"--except={name}" for name in MEASURES + CLEAN)]
 # What other programs read, and what relays do that are one at a time: nothing in it that threads could disturb.
 NO_THREADS = [f"--except={name}" for name in ("test_logtools", "test_metrics", "test_misbehaviour", "test_relay_causes",
-                                              "test_relaypool_and", "test_streams")]
+                                              "test_relaypool_and", "test_sendmail", "test_streams")]
 
 total = {"passed": 0, "failed": 0}
 failures = []  # a line or a few for each, repeated at the end
@@ -158,6 +158,7 @@ def run_built(work, source):
     step("make distcheck", distcheck, places["normal"])
     if not os.path.exists("/usr/sbin/exim4"):
         step("unpack Exim", exim.unpack, os.path.join(work, "exim"))
+    step("unpack Sendmail", sendmail.unpack, os.path.join(work, "sendmail"))
     integration("integration, normal", places["normal"], MEASURES)
     integration("integration, clean", places["normal"], ["-j", "2", *CLEAN])
     integration("integration, address", places["address"], REST, RELAYPOOL_PATIENCE="3", RELAYPOOL_SANITIZED="1")

@@ -7,9 +7,9 @@ from lib import message, scene, settings, verify
 CAP, DEPTH = 10, 8
 
 
-def kill_during(count, kills, in_flight, **relay_keys):
+def kill_during(count, kills, in_flight, front=None, **relay_keys):
     """`in_flight`: messages that may be at the relay without a verdict at once."""
-    front, daemon, relay, store = scene.with_store({"max_connections": CAP, **relay_keys})
+    front, daemon, relay, store = scene.with_store({"max_connections": CAP, **relay_keys}, front=front)
     messages = [message.Message(number, recipients=(f"r{number}@far.example",), size=4096) for number in range(count)]
     injection = threading.Thread(target=scene.inject, args=(messages, 2))
     injection.start()

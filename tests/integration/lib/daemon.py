@@ -56,20 +56,20 @@ def _user():
 
 
 class Relaypoold:
-    """Beside `front`: sockets in its queue directory. `sections` is the text of relays and routes."""
+    """Beside `front`: sockets where that wants them. `sections` is the text of relays and routes."""
 
     def __init__(self, front, sections, name="relaypoold", **keys):
         self.front, self.sections, self.keys = front, sections, keys
         self.directory = settings.work(name)
         self.config_path = os.path.join(self.directory, "relaypool.conf")
         self.log_path = os.path.join(self.directory, "log")
-        self.sockets = os.path.join(front.queue_directory, "relaypool")
+        self.sockets = front.sockets
         self.control = os.path.join(self.directory, "run", "control.sock")
         for path in (self.directory, os.path.join(self.directory, "run"), self.sockets):
             os.makedirs(path, exist_ok=True)
         os.chown(os.path.dirname(self.control), *_user())
-        shutil.chown(self.sockets, USER, "postfix")
-        os.chmod(self.sockets, 0o2750)
+        shutil.chown(self.sockets, USER, front.socket_group or USER)
+        os.chmod(self.sockets, 0o2750 if front.socket_group else 0o755)
         self.process = None
         self.flushes = 0
         self.write_config()
@@ -80,10 +80,10 @@ class Relaypoold:
         self.keys.update(keys)
         values = {
             "milter": f"unix:{self.sockets}/milter.sock",
-            "lmtp": f"unix:{self.sockets}/lmtp.sock",
+            "lmtp": f"unix:{self.lmtp()}",
             "control": f"unix:{self.control}",
             "user": USER,
-            "socket-group": "postfix",
+            "socket-group": self.front.socket_group,
             "hostname": "front.test",
             "spool-directory": os.path.join(self.directory, "spool"),
             "log-messages": "all",  # many tests count them, at rates at which `auto` leaves some out

@@ -23,6 +23,7 @@ class Postfix:
         self.directory = settings.work(name)
         self.config, self.queue_directory, self.log_path = (
             os.path.join(self.directory, part) for part in ("config", "queue", "log"))
+        self.sockets, self.socket_group = os.path.join(self.queue_directory, "relaypool"), "postfix"
         self.running = False
         for part in ("config", "queue", "data"):
             os.makedirs(os.path.join(self.directory, part))

@@ -73,6 +73,17 @@ def bind(path, target):
     _mount(path, target, flags=MS_BIND)
 
 
+def private(path, work):
+    """An own directory there, which shows what was in it: what is made in it is seen by the sandbox only."""
+    before = os.path.join(work, "before", path.strip("/"))
+    os.makedirs(before)
+    _mount(path, before, flags=MS_BIND | MS_REC)
+    _mount("tmpfs", path, "tmpfs")
+    os.chmod(path, 0o755)
+    for name in os.listdir(before):
+        os.symlink(os.path.join(before, name), os.path.join(path, name))
+
+
 def _read(path):
     with open(path, encoding="utf-8") as file:
         return file.read()

@@ -17,21 +17,21 @@ def equal(got, wanted, what):
         raise AssertionError(f"{what}: {got!r} instead of {wanted!r}")
 
 
-def pooled(sections, front_parameters=None, chroot=False, **keys):
-    """(front, daemon), both running."""
-    front = fronts.pooled(front_parameters, chroot, keys.get("failover", "queue"))
+def pooled(sections, front_parameters=None, chroot=False, front=None, **keys):
+    """(front, daemon), both running. `front` is one that is not Postfix."""
+    front = front or fronts.pooled(front_parameters, chroot, keys.get("failover", "queue"))
     daemon = Relaypoold(front, sections, **keys).start()
     return front.start(), daemon
 
 
-def with_store(relay_keys=None, front_parameters=None, relay_parameters=None, chroot=False, **keys):
+def with_store(relay_keys=None, front_parameters=None, relay_parameters=None, chroot=False, front=None, **keys):
     """(front, daemon, relay, store): one real Postfix as the relay, which hands all it takes to the store.
 
     A first message has gone through: only then does relaypoold know what the relay announces, DSN above all.
     """
     store = Store()
     relay = RelayPostfix(store=store.path, parameters=relay_parameters).start()
-    front, daemon = pooled(relay_section("far", relay, **(relay_keys or {})), front_parameters, chroot, **keys)
+    front, daemon = pooled(relay_section("far", relay, **(relay_keys or {})), front_parameters, chroot, front, **keys)
     inject([Message("first")])
     drained(front, relay, 20)
     store.clear()

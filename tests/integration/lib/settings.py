@@ -5,6 +5,7 @@ import time
 SOURCE = os.path.realpath(os.path.join(os.path.dirname(__file__), "../../.."))
 BUILD = os.environ.get("RELAYPOOL_BUILD", SOURCE)
 EXIM = os.environ.get("RELAYPOOL_EXIM", "/usr/sbin/exim4")
+SENDMAIL = os.environ.get("RELAYPOOL_SENDMAIL", "/")  # below it are Sendmail's packages
 
 # A sanitizer build is slower: limits on time are stretched by this, never those on behaviour.
 PATIENCE = float(os.environ.get("RELAYPOOL_PATIENCE", "1"))

@@ -1,29 +1,21 @@
 """The log daemon of the sandbox: a socket /dev/log of our own, read or left unread as a test wants it."""
+import contextlib
 import os
 import re
 import socket
-import subprocess
 import threading
 
-from . import settings
-
-
-def _private_dev():
-    """An own /dev, which shows what was there; a socket made in it is seen by the sandbox only."""
-    before = settings.work("dev")
-    os.mkdir(before)
-    subprocess.run(["mount", "--rbind", "/dev", before], check=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/dev"], check=True)
-    for name in os.listdir(before):
-        if name != "log":
-            os.symlink(os.path.join(before, name), os.path.join("/dev", name))
+from . import sandbox, settings
 
 
 class Syslog:
     """Datagrams as syslog(3) sends them. While it is held nothing is read: the socket fills, and senders block."""
 
-    def __init__(self):
-        _private_dev()
+    def __init__(self, path=None):
+        sandbox.private("/dev", settings.work())
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink("/dev/log")
+        self.file = open(path, "w", encoding="utf-8") if path else None  # what the lines go to besides
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind("/dev/log")
         os.chmod("/dev/log", 0o666)
@@ -38,6 +30,8 @@ class Syslog:
                 self.socket.recv(65536)
             text = octets.decode("utf-8", "replace")
             self.lines.append(re.sub(r"^<\d+>\w{3} [ \d]\d [\d:]{8} ", "", text).rstrip("\0\n"))
+            if self.file:
+                print(self.lines[-1], file=self.file, flush=True)
 
     def hold(self):
         self.turn.acquire()
