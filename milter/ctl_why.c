@@ -257,6 +257,16 @@ int show_why(const json_t *answer, const char *argument)
 {
 	size_t i;
 	const json_t *journey;
+	const char *original = string_of(answer, "copy_of");
+	if (original) {
+		char *line = mem_printf("%s is a copy that Sendmail made of %s, by which it is known here:", argument,
+					original);
+		text_clean(line);
+		text_fold(stdout, SCREEN_WIDTH, line);
+		free(line);
+		printf("\n");
+		argument = original;
+	}
 	json_array_foreach(json_object_get(answer, "journeys"), i, journey)
 	{
 		if (i > 0)

@@ -39,6 +39,12 @@ void journeys_catch_up(void);
 /* Every view of a queue id, newest first. False if there is none. */
 bool journeys_find(const char *queue_id, void (*fn)(const struct journey_view *view, void *arg), void *arg);
 /*
+ * The message of which Sendmail made a copy with this id, as it does for queue groups and for more recipients than an
+ * envelope may have: the copies' header names the message, and so they are known by its id. The process that made a copy
+ * gave it the next ids. False if none is known.
+ */
+bool journeys_original(const char *queue_id, char *original, size_t size);
+/*
  * Messages in the MTA's queue that are known to come to us and were not overtaken by newer ones: how many, since when
  * the oldest one waits (clock_now()), and its queue id. False if there is none.
  */

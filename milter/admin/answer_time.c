@@ -253,33 +253,44 @@ static void why_journey(const struct journey_view *view, void *arg)
 	rows_add(&why->rows, row);
 }
 
-json_t *answer_why(const struct control_doors *doors, const char *argument)
+/* All that is known under a queue id. */
+static struct why why_of(const struct control_doors *doors, const char *queue_id)
 {
-	if (!argument)
-		return answer_refuse(REFUSAL_USAGE, "why needs the queue id of a message");
-	char queue_id[sizeof(((struct message *)NULL)->queue_id)];
-	snprintf(queue_id, sizeof(queue_id), "%s", argument);
-	queue_id[strcspn(queue_id, "*!:")] = '\0'; /* as mailq and the log write it */
-	argument = queue_id;
-	struct why why = {.queue_id = argument, .rows = {.array = json_array()}};
+	struct why why = {.queue_id = queue_id, .rows = {.array = json_array()}};
 	journey_init(&why.door);
-	bool found = journeys_find(argument, why_door, &why);
+	bool found = journeys_find(queue_id, why_door, &why);
 	door_each_wait(why_wait, &why);
 	listener_each_wait(doors->listener, why_wait, &why);
 	router_each_transaction(doors->router, why_under_way, &why);
 	if (found)
-		found = journeys_find(argument, why_journey, &why);
-	if (!found && json_array_size(why.rows.array) == 0) {
+		journeys_find(queue_id, why_journey, &why);
+	return why;
+}
+
+json_t *answer_why(const struct control_doors *doors, const char *argument)
+{
+	if (!argument)
+		return answer_refuse(REFUSAL_USAGE, "why needs the queue id of a message");
+	char queue_id[sizeof(((struct message *)NULL)->queue_id)], original[sizeof(queue_id)] = "";
+	snprintf(queue_id, sizeof(queue_id), "%s", argument);
+	queue_id[strcspn(queue_id, "*!:-")] = '\0'; /* as mailq and the log write it */
+	struct why why = why_of(doors, queue_id);
+	if (json_array_size(why.rows.array) == 0 && journeys_original(queue_id, original, sizeof(original))) {
+		json_decref(why.rows.array);
+		why = why_of(doors, original);
+	}
+	if (json_array_size(why.rows.array) == 0) {
 		json_decref(why.rows.array);
 		return answer_refuse(REFUSAL_FAILED,
 				     "nothing is known of %s: the journeys of the last few thousand messages are kept, "
 				     "since relaypoold started; for others see the log (journalctl -t relaypoold) and "
 				     "the MTA's queue (mailq)",
-				     argument);
+				     queue_id);
 	}
 	json_t *answer = answer_new();
-	answer_put(answer, "queue_id", answer_text(argument));
+	answer_put(answer, "queue_id", answer_text(queue_id));
 	rows_put(answer, "journeys", &why.rows);
+	answer_put(answer, "copy_of", *original != '\0' ? answer_text(original) : json_null());
 	return answer;
 }
 

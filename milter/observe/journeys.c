@@ -7,6 +7,7 @@
 
 #include "observe/journeys.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -312,6 +313,39 @@ bool journeys_find(const char *queue_id, void (*fn)(const struct journey_view *v
 		found = true;
 	}
 	return found;
+}
+
+/*
+ * Sendmail's ids: six characters of the time in seconds, two that count up in the process, and the process; the count
+ * is in ASCII order.
+ */
+#define SENDMAIL_COUNT 6
+#define SENDMAIL_PROCESS 8
+#define SENDMAIL_SHORTEST 13
+
+static bool same_process(const char *one, const char *other)
+{
+	size_t length = strlen(one);
+	return length >= SENDMAIL_SHORTEST &&
+	       strspn(one + SENDMAIL_PROCESS, "0123456789") == length - SENDMAIL_PROCESS &&
+	       strncmp(one, other, SENDMAIL_COUNT) == 0 && strlen(other) == length &&
+	       strcmp(one + SENDMAIL_PROCESS, other + SENDMAIL_PROCESS) == 0;
+}
+
+bool journeys_original(const char *queue_id, char *original, size_t size)
+{
+	const char *nearest = NULL;
+	for (size_t i = 0; i < BUCKETS; i++) {
+		LIST_EACH (node, next, &buckets[i]) {
+			const char *known = LIST_ENTRY_OF(node, struct entry, bucket)->note.queue_id;
+			if (same_process(queue_id, known) && strcmp(known, queue_id) < 0 &&
+			    (nearest == NULL || strcmp(known, nearest) > 0))
+				nearest = known;
+		}
+	}
+	if (nearest != NULL)
+		snprintf(original, size, "%s", nearest);
+	return nearest != NULL;
 }
 
 bool journeys_queued(unsigned *count, usec_t *since, const char **queue_id)

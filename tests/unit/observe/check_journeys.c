@@ -509,6 +509,39 @@ START_TEST(the_last_thousands_of_outcomes_are_kept)
 END_TEST
 
 /* The entry that is joined may be the one whose place in the ring is needed. */
+/* As Sendmail makes them: seconds, a count, the process. */
+START_TEST(a_copy_of_sendmail_is_found_by_the_id_before_it)
+{
+	static const char *const known[] = {"6ASJxpBj000328", "6ASJxpBq000328", "6ASJxpBk000329", "6ASJxoBl000328"};
+	char original[64] = "";
+
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+		struct message message = message_of(known[i]);
+		settle(&message, sent, 1);
+	}
+	ck_assert(journeys_original("6ASJxpBn000328", original, sizeof original));
+	ck_assert_str_eq(original, "6ASJxpBj000328");
+	ck_assert(journeys_original("6ASJxpBr000328", original, sizeof original));
+	ck_assert_str_eq(original, "6ASJxpBq000328");
+	ck_assert(!journeys_original("6ASJxpBi000328", original, sizeof original)); /* made before all that is known */
+	ck_assert(!journeys_original("6ASJxqBn000328", original, sizeof original)); /* of another second */
+	ck_assert(!journeys_original("6ASJxpBn000327", original, sizeof original)); /* of another process */
+	ck_assert(!journeys_original("6ASJxpBn00328", original, sizeof original));
+}
+END_TEST
+
+START_TEST(ids_of_postfix_are_copies_of_nothing)
+{
+	char original[64];
+	struct message message = message_of("4jcLds05xz1dHhS");
+
+	settle(&message, sent, 1);
+	ck_assert(!journeys_original("4jcLds06xz1dHhS", original, sizeof original));
+	ck_assert(!journeys_original("4jcLds", original, sizeof original));
+	ck_assert(!journeys_original("", original, sizeof original));
+}
+END_TEST
+
 START_TEST(one_message_may_fill_the_ring)
 {
 	fake_door_note("Q1", 9 * MS, 1, true);
@@ -582,6 +615,8 @@ Suite *journeys_suite(void)
 	tcase_add_test(tcase, an_hour_in_the_queue_is_the_end);
 	tcase_add_test(tcase, what_is_too_much_is_forgotten_oldest_first_and_counted);
 	tcase_add_test(tcase, the_last_thousands_of_outcomes_are_kept);
+	tcase_add_test(tcase, a_copy_of_sendmail_is_found_by_the_id_before_it);
+	tcase_add_test(tcase, ids_of_postfix_are_copies_of_nothing);
 	tcase_add_test(tcase, one_message_may_fill_the_ring);
 	tcase_add_test(tcase, it_can_be_started_again);
 	tcase_add_test(tcase, the_time_in_the_queue_counts_once);
