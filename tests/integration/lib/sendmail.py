@@ -37,6 +37,7 @@ FEATURE(`no_default_msa')dnl
 FEATURE(`nocanonify')dnl
 FEATURE(`accept_unresolvable_domains')dnl
 FEATURE(`accept_unqualified_senders')dnl
+RELAY_DOMAIN(`127')dnl
 {lines}
 DAEMON_OPTIONS(`Port={port}, Addr=127.0.0.1, Name=MTA')dnl
 define(`LOCAL_MAILER_PATH', `{place}/deliver')dnl
@@ -155,9 +156,9 @@ class FrontSendmail:
         """The ids of what is in the queue."""
         return [os.path.basename(path)[2:] for path in self._jobs("mqueue")]
 
-    def flush(self):
-        """As relaypool-flush.service does it."""
-        subprocess.run([self.program, "-qf"], check=True)
+    def flush(self, group=None):
+        """As relaypool-flush.service does it; or one queue group."""
+        subprocess.run([self.program, f"-qG{group}" if group else "-qf"], check=True)
 
     def drain(self, seconds, flush=True):
         """Waits until the queues are empty; with `flush`, what was deferred is tried again every two seconds."""
@@ -189,12 +190,14 @@ class FrontSendmail:
                 found.append((ids.get(queue_id), re.sub("^<(.*)>$", r"\1", address), status, text))
         return found
 
-    def sendmail(self, message, sender, recipients, *options, user=None):
+    def sendmail(self, message, sender, recipients, *options, user=None, ends_with=os.EX_OK):
         """sendmail(1), as a local user would call it: the mail submission program."""
         command = [self.program, "-i", *options, "-f", sender, "--", *recipients]
         if user:
             command = ["runuser", "-u", user, "--", *command]
-        subprocess.run(command, input=message, check=True)
+        code = subprocess.run(command, input=message, check=False).returncode
+        if code != ends_with:
+            raise AssertionError(f"sendmail ended with {code}, not {ends_with}")
 
     def mailbox(self, user):
         """The messages delivered to a local user."""
