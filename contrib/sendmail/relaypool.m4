@@ -23,9 +23,10 @@ dnl
 dnl it goes to what SMART_HOST was before this line, at once. relaypool.conf has failover = "direct" then, and smtp =
 dnl "inet:PORT@127.0.0.2" instead of lmtp: both hosts are tried at one port, that of the mailer relay (25, or what
 dnl RELAY_MAILER_ARGS says before this line), so relaypoold has an address of its own. AUTH and TLS for the provider
-dnl stay as they are. On the direct way none of relaypoold's limits holds, every 4xx of relaypoold is followed by an
-dnl attempt there, and a message keeps its X-Relaypool header, which names no user and no address: Sendmail has no means
-dnl to take it out for one of two hosts.
+dnl stay as they are. On the direct way none of relaypoold's limits holds, and every 4xx of relaypoold is followed by an
+dnl attempt there. A relaypoold that is there and hangs is waited for as long as any host is (confTO_INITIAL, five
+dnl minutes). A message that came while relaypoold was there keeps its X-Relaypool header on the direct way: which
+dnl headers are left out goes by mailers in Sendmail, and the two hosts have the same. It names no user and no address.
 divert(0)VERSIONID(`relaypool.m4 for Sendmail 8.15 to 8.18')
 divert(-1)
 

@@ -1,6 +1,7 @@
 """Mail that changes its way inside Sendmail goes out pooled and right, and keeps its tag: aliases, bounces, odd
 addresses, envelopes that Sendmail splits, mail by sendmail(1)."""
 import os
+import quopri
 import re
 
 import test_tag
@@ -88,6 +89,19 @@ def test_relay_without_dsn_gives_the_sender_the_report_it_asked_for():
     front.drain(20, flush=False)
     settings.wait_until(lambda: front.mailbox("alice"), 10, "the report")
     assert b"Action: relayed" in front.mailbox("alice")[0], front.mailbox("alice")
+
+
+def test_relay_without_8bitmime_gets_seven_bits():
+    front, _daemon, relay, store = scene.with_store(front=FrontSendmail(), relay_parameters={
+        "smtpd_discard_ehlo_keywords": "8bitmime, chunking", "lmtp_discard_lhlo_keywords": "8bitmime"})
+    sent = Message(1, size=20000, params=" BODY=8BITMIME",
+                   fields=b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n")
+    scene.inject([sent])
+    _expect_pooled(front, relay)
+    arrived = store.transactions[0]
+    assert b"Content-Transfer-Encoding: quoted-printable" in arrived.header, arrived.header
+    assert arrived.body.isascii(), "eight bits"
+    scene.equal(quopri.decodestring(arrived.body).replace(b"\r\n", b"\n"), sent.body().replace(b"\r\n", b"\n"), "text")
 
 
 def test_split_envelopes_keep_their_tag_and_the_id_of_the_message():
