@@ -8,7 +8,7 @@ from lib.senders import Alone, Pooled
 from .exim import Exim
 from .nodemailer import Nodemailer
 from .opensmtpd import OpenSmtpd
-from .sendmail import Sendmail
+from .sendmail import PooledSendmail, Sendmail
 
 
 class Way(collections.namedtuple("Way", "label colour make trips most packages", defaults=((),))):
@@ -31,6 +31,7 @@ WAYS = {
     "deep32": Way("relaypool, deep, 32", "#e377c2", lambda: Pooled(streaming="deep", max_depth=32), 0.15, 270),
     "off": Way("relaypool, streaming off", "#17becf", lambda: Pooled(streaming="off"), 2.2, 270),
     "sendmail": Way("Sendmail, tuned", "#9467bd", Sendmail, 4.7, 120, ("sendmail-bin", "sendmail-cf")),
+    "sendmail-pooled": Way("Sendmail with relaypool", "#6a3d9a", PooledSendmail, 1.15, 120, ("sendmail-bin", "sendmail-cf")),
     "exim": Way("Exim, tuned", "#8c564b", Exim, 10, 30, ("exim4-daemon-light",)),
     "opensmtpd": Way("OpenSMTPD, tuned", "#2ca02c", OpenSmtpd, 4.4, 50, ("opensmtpd",)),
     "nodemailer": Way("nodemailer's pool", "#ff7f0e", Nodemailer, 4.1, 400, ("node-nodemailer", *NODE)),
