@@ -12,6 +12,7 @@ dnl else cf/feature of what is given to m4 as _CF_DIR_). From another place it c
 dnl
 dnl	include(`/etc/mail/m4/relaypool.m4')dnl
 dnl
+dnl Sendmail connects as root; if it has RunAsUser, that user goes into allow-users and its group into socket-group.
 dnl In relaypool.conf: milter = "unix:/run/relaypool/milter.sock", lmtp = "unix:/run/relaypool/lmtp.sock". Sendmail uses
 dnl no sockets below a directory that others than its owner may write to, such as /tmp.
 dnl
@@ -22,11 +23,13 @@ dnl	FEATURE(`relaypool', , `direct')dnl
 dnl
 dnl it goes to what SMART_HOST was before this line, at once. relaypool.conf has failover = "direct" then, and smtp =
 dnl "inet:PORT@127.0.0.2" instead of lmtp: both hosts are tried at one port, that of the mailer relay (25, or what
-dnl RELAY_MAILER_ARGS says before this line), so relaypoold has an address of its own. AUTH and TLS for the provider
-dnl stay as they are. On the direct way none of relaypoold's limits holds, and every 4xx of relaypoold is followed by an
-dnl attempt there. A relaypoold that is there and hangs is waited for as long as any host is (confTO_INITIAL, five
-dnl minutes). A message that came while relaypoold was there keeps its X-Relaypool header on the direct way: which
-dnl headers are left out goes by mailers in Sendmail, and the two hosts have the same. It names no user and no address.
+dnl RELAY_MAILER_ARGS says before this line), so relaypoold has an address of its own. For a port below 1024 its unit
+dnl needs AmbientCapabilities=CAP_NET_BIND_SERVICE and CapabilityBoundingSet=CAP_NET_BIND_SERVICE. AUTH and TLS for the
+dnl provider stay as they are. On the direct way none of relaypoold's limits holds, and every 4xx of relaypoold is
+dnl followed by an attempt there. A relaypoold that is there and hangs is waited for as long as any host is
+dnl (confTO_INITIAL, five minutes). A message that came while relaypoold was there keeps its X-Relaypool header on the
+dnl direct way: which headers are left out goes by mailers in Sendmail, and the two hosts have the same. It names no
+dnl user and no address.
 divert(0)VERSIONID(`relaypool.m4 for Sendmail 8.15 to 8.18')
 divert(-1)
 

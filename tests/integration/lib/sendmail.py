@@ -13,6 +13,7 @@ from .postfix import wait_for_port
 from .syslog import Syslog
 
 PLACE = "/run/front"
+UNIT = os.path.join(settings.SOURCE, "packaging", "systemd", "relaypool-flush.service")
 FEATURE = os.path.join(settings.SOURCE, "contrib", "sendmail", "relaypool.m4")
 PROGRAM, MACROS = "usr/libexec/sendmail/sendmail", "usr/share/sendmail/cf"
 
@@ -157,8 +158,13 @@ class FrontSendmail:
         return [os.path.basename(path)[2:] for path in self._jobs("mqueue")]
 
     def flush(self, group=None):
-        """As relaypool-flush.service does it; or one queue group."""
-        subprocess.run([self.program, f"-qG{group}" if group else "-qf"], check=True)
+        """By the command of relaypool-flush.service; or one queue group."""
+        if group:
+            subprocess.run([self.program, f"-qG{group}"], check=True)
+            return
+        with open(UNIT, encoding="utf-8") as file:
+            command = re.search("^ExecStart=/bin/sh -c '(.*)'$", file.read(), re.MULTILINE).group(1)
+        subprocess.run(["/bin/sh", "-c", command], check=True, env={"PATH": PLACE})
 
     def drain(self, seconds, flush=True):
         """Waits until the queues are empty; with `flush`, what was deferred is tried again every two seconds."""
