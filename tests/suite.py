@@ -37,7 +37,7 @@ REST = ["-j", "3", *(f"--except={name}" for name in MEASURES + CLEAN)]
 # nothing in it that threads could disturb.
 NO_THREADS = [f"--except={name}" for name in ("test_logtools", "test_metrics", "test_misbehaviour", "test_relay_causes",
                                               "test_relaypool_and", "test_sendmail.test_direct", "test_sendmail.test_hung",
-                                              "test_sendmail.test_kill", "test_sendmail.test_lmtp",
+                                              "test_sendmail.test_kill", "test_sendmail.test_lmtp", "test_sendmail.test_the",
                                               "test_sendmail.test_two_thousand", "test_sendmail_ways", "test_streams")]
 
 total = {"passed": 0, "failed": 0}

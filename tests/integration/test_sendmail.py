@@ -1,12 +1,13 @@
 """Sendmail in front, asked what the main tests ask of Postfix: each message once and unchanged, local mail apart, the
 relay's refusals, kill -9, and what happens while relaypoold is away."""
 import os
+import re
 import signal
 import time
 
 import test_exactness
 import test_kill
-from lib import message, scene, settings, verify
+from lib import message, scene, sendmail, settings, smtp, verify
 from lib.daemon import relay_section
 from lib.message import Message
 from lib.relay import REFUSED, RelayPostfix
@@ -14,12 +15,27 @@ from lib.sendmail import FrontSendmail
 from lib.store import Store
 
 REGISTERED = 5  # seconds that contrib/sendmail has Sendmail wait for the milter's answer
+FEATURE = "FEATURE(`relaypool')dnl\n"
 DIRECT = """define(`SMART_HOST', `[127.0.0.3]')dnl
 define(`RELAY_MAILER_ARGS', `TCP $h 10025')dnl
 define(`confAUTH_MECHANISMS', `PLAIN LOGIN')dnl
 FEATURE(`authinfo', `text -k0 -v1 -z| /etc/mail/authinfo')dnl
 FEATURE(`relaypool', , `direct')dnl
 """
+
+
+def _options(front, *patterns):
+    """The first line of sendmail.cf for each pattern."""
+    with open(front.config, encoding="utf-8") as file:
+        text = file.read()
+    return [re.search(f"^{pattern}.*", text, re.MULTILINE).group() for pattern in patterns]
+
+
+def _without_what_is_not_announced(messages):
+    """Debian's Sendmail is built without SMTPUTF8."""
+    client = smtp.SmtpClient(scene.ADDRESS)
+    client.close()
+    return [entry for entry in messages if "SMTPUTF8" not in entry.params or "SMTPUTF8" in client.announced]
 
 
 def _wait_for_mailbox(front, user, count=1):
@@ -30,8 +46,7 @@ def _wait_for_mailbox(front, user, count=1):
 def test_two_thousand_mixed_messages_arrive_once_and_unchanged():
     front, _daemon, relay, store = scene.with_store({"max_messages": 50, "max_connections": 10}, front=FrontSendmail())
     watch = test_exactness.SocketWatch(relay)
-    # Debian's Sendmail is built without SMTPUTF8 and does not announce it.
-    messages = [entry for entry in message.mixed(settings.scaled(2000)) if "SMTPUTF8" not in entry.params]
+    messages = _without_what_is_not_announced(message.mixed(settings.scaled(2000)))
     scene.inject(messages)
     scene.drained(front, relay, 240)
     test_exactness.expect_exact(store, messages)
@@ -134,3 +149,26 @@ def test_direct_failover_sends_by_the_relay_while_the_daemon_is_away():
     daemon.start()
     _expect_all_at_once(front, store, "back")
     scene.equal(daemon.log().count("status=sent"), 80, "recipients by relaypoold")
+
+
+def test_the_feature_is_last_and_tells_what_leads_past_it():
+    other = "INPUT_MAIL_FILTER(`other', `S=inet:1@localhost')dnl\n"
+    front = FrontSendmail(f"{FEATURE}{other.replace('other', 'behind')}", lines=other)
+    ours = ["O InputMailFilters=other, behind, relaypool", "DSrelaypool:localhost"]
+    scene.equal(_options(front, "O InputMailFilters", "DS"), ours, "sendmail.cf")
+    front.configure(f"{FEATURE}define(`confINPUT_MAIL_FILTERS', `relaypool, other, behind')dnl")
+    scene.equal(_options(front, "O InputMailFilters", "DS"), ours, "sendmail.cf with the filters named")
+    front.configure(f"include(`{sendmail.FEATURE}')dnl")
+    scene.equal(_options(front, "DS", "Xrelaypool"), [ours[1], "Xrelaypool, S=unix:/run/relaypool/milter.sock, F=, "
+                                                      "T=C:2s;S:5s;R:5s;E:10s"], "sendmail.cf by include")
+    front.configure("FEATURE(`relaypool', `/srv/pool')dnl")
+    scene.equal(_options(front, "Xrelaypool", "\t\tA=FILE"), ["Xrelaypool, S=unix:/srv/pool/milter.sock, F=, "
+                                                              "T=C:2s;S:5s;R:5s;E:10s", "\t\tA=FILE /srv/pool/lmtp.sock"],
+                "sendmail.cf with another directory")
+    for lines in (f"{FEATURE}define(`SMART_HOST', `elsewhere')dnl", "FEATURE(`relaypool', , `direct')dnl"):
+        try:
+            front.configure(lines)
+        except RuntimeError as error:
+            assert "*** ERROR: " in str(error) and "SMART_HOST" in str(error), error
+        else:
+            raise AssertionError(f"nothing is said of {lines}")

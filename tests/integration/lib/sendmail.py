@@ -76,8 +76,7 @@ def unpack(directory):
 class FrontSendmail:
     """Listens on 127.0.0.1:2525; alice and bob are local, everything else goes out by relaypool.
 
-    `lines` of sendmail.mc stand where `feature` stands, and `before` before it. `queues` are the names of queue
-    directories, if others than one.
+    `lines` of sendmail.mc stand before `feature`. `queues` are the names of queue directories, if others than one.
     """
 
     socket_group = None  # Sendmail connects as root
@@ -92,8 +91,7 @@ class FrontSendmail:
         os.makedirs(self.directory)
         self.syslog = Syslog(os.path.join(self.directory, "log"))
         self._furnish(queues)
-        self._write_configuration(MASTER, "sendmail.cf", lines=f"{lines}\n{feature}", mode=mode,
-                                  queues="/q*" if queues else "")
+        self.configure(f"{lines}\n{feature}", mode, queues)
         self._write_configuration(SUBMIT, "submit.cf")
         self.write_aliases("")
 
@@ -131,6 +129,10 @@ class FrontSendmail:
         if result.stderr:
             raise RuntimeError(f"m4 says of {name}: {result.stderr}")
         self._write(os.path.join("/etc/mail", name), result.stdout)
+
+    def configure(self, lines, mode="background", queues=()):
+        """Writes sendmail.cf; what m4 has to say against it is an error."""
+        self._write_configuration(MASTER, "sendmail.cf", lines=lines, mode=mode, queues="/q*" if queues else "")
 
     def write_aliases(self, text):
         self._write(os.path.join(PLACE, "aliases"), f"MAILER-DAEMON: postmaster\npostmaster: root\n{text}")
