@@ -1,0 +1,261 @@
+"""The guides POSTFIX, SENDMAIL and SMARTHOST: every command and every fragment for our end does what the text says."""
+import os
+import re
+import subprocess
+
+from lib import host, scene, settings
+from lib.daemon import relay_section, section
+from lib.dovecot import Dovecot
+from lib.guide import Guide, blocks
+from lib.message import Message
+from lib.relay import RelayPostfix
+from lib.smtp import SmtpClient
+from lib.store import Store
+
+LMTP, SMTP = "relaypool/lmtp", "smtp"
+
+# Which test runs all blocks of a section.
+SECTIONS = {
+    "POSTFIX": {
+        "BY HAND": "by_hand",
+        "WHILE RELAYPOOLD IS DOWN": "direct",
+        "CHROOT": "chroot",
+        "SEVERAL INSTANCES": "instances",
+        "OTHER MILTERS": "other_milters",
+        "ACCOUNTS BY SENDER": "accounts",
+        "LOCAL MAILBOXES AND THE TAG": "mailboxes",
+        "WHEN IT DOES NOT WORK": "trouble",
+        "BY RELAYPOOLCTL": "setup",
+        "THE FIRST DAY": "setup",
+    },
+}
+
+
+def test_every_block_is_known():
+    for name, sections in SECTIONS.items():
+        scene.equal(sorted({section for section, _ in blocks(name)}), sorted(sections), f"sections of {name} with blocks")
+
+
+def _finish(guide, test):
+    """The test has run all that SECTIONS says it does."""
+    of_test = {key for key in guide.blocks if SECTIONS[guide.name].get(key[0]) == test}
+    assert of_test and of_test <= guide.done, f"not run of {guide.name}: {sorted(of_test - guide.done)}"
+
+
+def _postfix(parameters=None, names=("far",), sections="", chroot=True, **keys):
+    """(guide, front, daemon, {name: relay}): a host with relaypoold, and Postfix not registered with it."""
+    host.furnish()
+    relays, text = {}, ""
+    for number, name in enumerate(names, 2):
+        relays[name] = RelayPostfix(secure=False, store=Store(f"{name}-store").path, name=name, address=f"127.0.0.{number}",
+                                    host=("near.test", "second.test")[number - 2]).start()
+        text += relay_section(name, relays[name])
+    first = relays[names[0]]
+    front = host.HostPostfix({"relayhost": f"[{first.address}]:{first.port}", **(parameters or {})}, chroot)
+    daemon = host.HostRelaypoold(front, text + sections, **keys).start()
+    return Guide("POSTFIX"), front.start(), daemon, relays
+
+
+def _shown(config="/etc/postfix"):
+    return [subprocess.run(["postconf", "-c", config, option], capture_output=True, text=True, check=True).stdout
+            for option in ("-n", "-M", "-P")]
+
+
+def _send(front, recipient, sender="a@front.test"):
+    front.sendmail(b"Subject: x\r\n\r\ntext\r\n", sender, [recipient])
+    front.drain(20)
+
+
+def _ways(front):
+    """{recipient: the last service that sent it}"""
+    return {recipient: service for service, recipient in
+            re.findall(r"postfix/(\S+)\[\d+\]: \w+: to=<([^>]+)>.* status=sent", front.log())}
+
+
+def _queue_id(front, recipient):
+    return re.search(rf": (\w+): to=<{recipient}>", front.log()).group(1)
+
+
+def test_postfix_by_hand():
+    guide, front, _daemon, _relays = _postfix()
+    before = _shown()
+    guide.run("BY HAND", 0)
+    guide.run("BY HAND", 1)
+    _send(front, "pooled@example.net")
+    guide.run("BY HAND", 2)
+    guide.run("BY HAND", 3)
+    scene.equal(_shown(), before, "settings after the undoing")
+    _send(front, "alone@example.net")
+    guide.run("BY HAND", 1)  # the service must exist for one domain
+    front.postconf("-X", "default_transport")
+    guide.put("BY HAND", 4)
+    guide.run("BY HAND", 5)
+    _send(front, "domain@example.net")
+    _send(front, "other@example.com")
+    scene.equal(_ways(front), {"pooled@example.net": LMTP, "alone@example.net": SMTP, "domain@example.net": LMTP,
+                               "other@example.com": SMTP}, "ways out")
+    _finish(guide, "by_hand")
+
+
+def test_postfix_goes_on_alone_while_relaypoold_is_down():
+    guide, front, daemon, relays = _postfix()
+    before = _shown()
+    guide.put("WHILE RELAYPOOLD IS DOWN", 0)
+    guide.run("WHILE RELAYPOOLD IS DOWN", 1)
+    _send(front, "pooled@example.net")
+    daemon.kill()
+    _send(front, "down@example.net")
+    daemon.start()
+    guide.run("WHILE RELAYPOOLD IS DOWN", 2)
+    guide.run("WHILE RELAYPOOLD IS DOWN", 3)
+    scene.equal(_shown(), before, "settings after the undoing")
+    _send(front, "alone@example.net")
+    relays["far"].drain(10)
+    scene.equal(_ways(front), {"pooled@example.net": "relaypool/smtp", "down@example.net": "relaypool-direct/smtp",
+                               "alone@example.net": SMTP}, "ways out")
+    _finish(guide, "direct")
+
+
+def test_postfix_in_its_chroot():
+    guide, front, _daemon, _relays = _postfix()
+    Guide("POSTFIX").run("BY HAND", 1)
+    _send(front, "pooled@example.net")
+    shown = guide.run("CHROOT")
+    scene.equal(re.findall(r"^\d+ \S+", shown, re.MULTILINE), ["2750 relaypool:postfix"] + ["660 relaypool:postfix"] * 2,
+                "modes and owners")
+    front.postconf("-F", "relaypool/unix/chroot=y")
+    subprocess.run(["postfix", "reload"], check=True, capture_output=True)
+    _send(front, "chrooted@example.net")
+    scene.equal(_ways(front), {"pooled@example.net": LMTP, "chrooted@example.net": LMTP}, "ways out")
+    _finish(guide, "chroot")
+
+
+def _instance(name, far):
+    """A second instance, made as postmulti makes them, which hands everything to the relay."""
+    config = f"/etc/{name}"
+    for words in (("-e", "init"), ("-e", "create", "-I", name)):
+        subprocess.run(["postmulti", *words], check=True, capture_output=True)
+    log = settings.work("front", "log-out")
+    subprocess.run(["postconf", "-c", config, "-e", "authorized_submit_users=static:anyone", f"maillog_file={log}",
+                    f"maillog_file_prefixes={settings.work()}", "inet_protocols=ipv4", "mydestination=", "alias_maps=",
+                    "smtp_dns_support_level=disabled", "enable_long_queue_ids=yes", "myhostname=out.test",
+                    "compatibility_level=3.6", f"relayhost=[{far.address}]:{far.port}"], check=True)
+    for words in (("-e", "enable"), ("-p", "start")):
+        subprocess.run(["postmulti", "-i", name, *words], check=True, capture_output=True)
+    return log
+
+
+def test_postfix_of_several_instances():
+    guide, front, daemon, relays = _postfix(milter=None, lmtp=None)
+    log = _instance("postfix-out", relays["far"])
+    guide.put("SEVERAL INSTANCES", 0)
+    guide.run("SEVERAL INSTANCES", 1)
+    daemon.stop()
+    daemon.start()
+    before = _shown("/etc/postfix-out")
+    guide.run("SEVERAL INSTANCES", 2)
+    subprocess.run(["relaypoolctl", "setup", "postfix", "-i", "postfix-out", "--undo", "--reload"], check=True)
+    scene.equal(_shown("/etc/postfix-out"), before, "settings after the undoing")
+    guide.run("SEVERAL INSTANCES", 3)
+    subprocess.run(["sendmail", "-C", "/etc/postfix-out", "-i", "-f", "a@out.test", "second@example.net"], check=True,
+                   input=b"Subject: x\n\nx\n")
+    settings.wait_until(lambda: os.path.exists(log) and "status=" in _read(log), 10, "mail of the second instance")
+    guide.run("SEVERAL INSTANCES", 4)
+    assert re.search(r"postfix/relaypool/lmtp.*to=<second@example.net>.* status=sent", _read(log)), _read(log)
+    queue_id = re.search(r": (\w+): to=<second@", _read(log)).group(1)
+    assert "queue" in daemon.ctl("why", queue_id).stdout
+    subprocess.run(["postmulti", "-i", "postfix-out", "-p", "stop"], check=True, capture_output=True)
+    _finish(guide, "instances")
+
+
+def _read(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def test_postfix_with_other_milters():
+    guide, front, daemon, _relays = _postfix(names=("far", "other"), sections=section(
+        "route", "listed", {"relays": ["other"], "clients": ["127.0.0.9"]}) + section("route", "rest", {"relays": ["far"]}))
+    theirs = "inet:127.0.0.1:8891"
+    process = subprocess.Popen([os.path.join(settings.BUILD, "tests/tools/sleepy_milter"), "inet:8891@127.0.0.1", "eom", "0.01"])
+    guide.run("BY HAND", 1)
+    front.set(smtpd_milters=theirs, non_smtpd_milters=theirs)
+    guide.run("OTHER MILTERS", 0)
+    guide.run("OTHER MILTERS", 1)
+    for name in ("smtpd_milters", "non_smtpd_milters"):
+        value = subprocess.run(["postconf", "-h", name], capture_output=True, text=True, check=True).stdout
+        assert value.startswith(theirs + ", { unix:relaypool/milter.sock, default_action=accept,"), value
+    client = SmtpClient(scene.ADDRESS, source="127.0.0.9")
+    scene.equal(client.transaction(Message("tagged"))[-1][0], 250, "reply")
+    client.close()
+    front.drain(10)
+    _send(front, "other@example.net")
+    scene.equal(re.findall(r"relay=(\w+), .*status=sent", daemon.log()), ["other", "far"], "relays, by the route of the client that only a tag tells")
+    process.terminate()
+    process.wait()
+    _finish(guide, "other_milters")
+
+
+def test_postfix_with_an_account_for_each_sender():
+    guide, front, daemon, relays = _postfix(names=("example", "shop"), parameters={
+        "sender_dependent_relayhost_maps": "inline:{{@shop.example=[127.0.0.1]:1},{orders@example.org=[127.0.0.1]:1}}",
+        "sender_dependent_default_transport_maps": "inline:{away@example.org=smtp:[127.0.0.2]}"})
+    guide.run("BY HAND", 1)
+    guide.put("ACCOUNTS BY SENDER", 0)
+    guide.run("ACCOUNTS BY SENDER", 1)
+    for sender in ("a@shop.example", "orders@example.org", "b@example.org", "away@example.org"):
+        _send(front, f"from.{sender.replace('@', '.')}@example.net", sender)
+    scene.equal(re.findall(r"relay=(\w+), .*status=sent", daemon.log()), ["shop", "shop", "example"], "relays")
+    scene.equal(_ways(front)["from.away.example.org@example.net"], SMTP, "the way of who has a transport of its own")
+    _finish(guide, "accounts")
+
+
+def test_postfix_keeps_the_tag_out_of_mailboxes():
+    guide, front, _daemon, _relays = _postfix(parameters={"mailbox_transport": "lmtp:unix:private/dovecot-lmtp"})
+    dovecot = Dovecot("/var/spool/postfix/private").start()
+    guide.run("BY HAND", 1)
+    _send(front, "alice@front.test")
+    guide.run("LOCAL MAILBOXES AND THE TAG")
+    _send(front, "alice@front.test")
+    tags = sorted(message.lower().count(b"x-relaypool:") for message in dovecot.imap("alice"))
+    scene.equal(tags, [0, 1], "tags of the two messages in the mailbox")
+    dovecot.stop()
+    _finish(guide, "mailboxes")
+
+
+def test_postfix_when_it_does_not_work():
+    guide, front, daemon, _relays = _postfix()
+    guide.run("BY HAND", 1)
+    _send(front, "pooled@example.net")
+    assert "far" in guide.run("WHEN IT DOES NOT WORK", 0)
+    assert "default" in guide.run("WHEN IT DOES NOT WORK", 1)
+    daemon.stop()
+    front.sendmail(b"Subject: x\n\nx\n", "a@front.test", ["waits@example.net"])
+    settings.wait_until(lambda: "status=deferred" in front.log(), 10, "mail that waits")
+    assert "No such file" in guide.run("WHEN IT DOES NOT WORK", 2), front.log()
+    daemon.start()
+    front.drain(10)
+    assert "reply" in guide.run("WHEN IT DOES NOT WORK", 3, QUEUE_ID=_queue_id(front, "waits@example.net"))
+    assert "default_transport = relaypool:unix:relaypool/lmtp.sock" in guide.run("WHEN IT DOES NOT WORK", 4)
+    _finish(guide, "trouble")
+
+
+def test_postfix_by_relaypoolctl():
+    guide, front, _daemon, _relays = _postfix()
+    before = _shown()
+    assert "default_transport" in guide.run("BY RELAYPOOLCTL", 0)
+    assert "default_transport" in guide.run("BY RELAYPOOLCTL", 1)
+    scene.equal(_shown(), before, "settings after looking")
+    guide.run("BY RELAYPOOLCTL", 2)
+    _send(front, "pooled@example.net")
+    guide.run("BY RELAYPOOLCTL", 3)
+    scene.equal(_shown(), before, "settings after the undoing")
+    _send(front, "alone@example.net")
+    guide.run("THE FIRST DAY", 0)
+    _send(front, "domain@example.net")
+    _send(front, "other@example.com")
+    guide.run("THE FIRST DAY", 1)
+    _send(front, "all@example.com")
+    scene.equal(_ways(front), {"pooled@example.net": LMTP, "alone@example.net": SMTP, "domain@example.net": LMTP,
+                               "other@example.com": SMTP, "all@example.com": LMTP}, "ways out")
+    _finish(guide, "setup")
