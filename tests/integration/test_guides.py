@@ -1,12 +1,17 @@
 """The guides POSTFIX, SENDMAIL and SMARTHOST: every command and every fragment for our end does what the text says."""
 import os
 import re
+import shutil
+import smtplib
+import ssl
 import subprocess
 
-from lib import host, scene, settings
+from lib import certificates, host, scene, settings
 from lib.daemon import relay_section, section
-from lib.dovecot import Dovecot
+from lib.dovecot import PASSWORD, Dovecot
+from lib.front import FrontPostfix
 from lib.guide import Guide, blocks
+from lib.link import Link
 from lib.message import Message
 from lib.relay import RelayPostfix
 from lib.smtp import SmtpClient
@@ -28,6 +33,15 @@ SECTIONS = {
         "BY RELAYPOOLCTL": "setup",
         "THE FIRST DAY": "setup",
     },
+    "SMARTHOST": {
+        "OUR END: POSTFIX, BY ADDRESS": "address",
+        "OUR END: POSTFIX, WITH A PASSWORD": "password",
+        "OUR END: SIZES AND NUMBERS": "address",
+        "A ROUTE FOR EACH OF THEM": "password",
+        "NEVER AN OPEN RELAY": "password",
+        "THEIR END: OTHER MAIL SERVERS": "others",
+        "WHEN IT DOES NOT WORK": "address",
+    },
 }
 
 
@@ -42,16 +56,16 @@ def _finish(guide, test):
     assert of_test and of_test <= guide.done, f"not run of {guide.name}: {sorted(of_test - guide.done)}"
 
 
-def _postfix(parameters=None, names=("far",), sections="", chroot=True, **keys):
+def _postfix(parameters=None, names=("far",), sections="", addresses=(), **keys):
     """(guide, front, daemon, {name: relay}): a host with relaypoold, and Postfix not registered with it."""
-    host.furnish()
+    host.furnish(addresses)
     relays, text = {}, ""
     for number, name in enumerate(names, 2):
         relays[name] = RelayPostfix(secure=False, store=Store(f"{name}-store").path, name=name, address=f"127.0.0.{number}",
                                     host=("near.test", "second.test")[number - 2]).start()
         text += relay_section(name, relays[name])
     first = relays[names[0]]
-    front = host.HostPostfix({"relayhost": f"[{first.address}]:{first.port}", **(parameters or {})}, chroot)
+    front = host.HostPostfix({"relayhost": f"[{first.address}]:{first.port}", **(parameters or {})})
     daemon = host.HostRelaypoold(front, text + sections, **keys).start()
     return Guide("POSTFIX"), front.start(), daemon, relays
 
@@ -259,3 +273,148 @@ def test_postfix_by_relaypoolctl():
     scene.equal(_ways(front), {"pooled@example.net": LMTP, "alone@example.net": SMTP, "domain@example.net": LMTP,
                                "other@example.com": SMTP, "all@example.com": LMTP}, "ways out")
     _finish(guide, "setup")
+
+
+LISTED, OF_NETWORK, STRANGER = "192.0.2.10", "192.0.2.65", "192.0.2.99"
+
+
+def _smart_host(**options):
+    """(guide, front, daemon, {name: relay}): with Postfix registered as POSTFIX says."""
+    guide, front, daemon, relays = _postfix(addresses=(LISTED, OF_NETWORK, STRANGER), **options)
+    guide.run("BY HAND", 1)
+    return Guide("SMARTHOST"), front, daemon, relays
+
+
+def _submit(source, recipient, port=25):
+    """The reply to RCPT, or to the message where that is 250."""
+    client = SmtpClient((host.ADDRESS, port), source=source)
+    replies = client.transaction(Message(recipient, recipients=(recipient,)))
+    client.close()
+    return (replies[-1] if replies[1][0] == 250 else replies[1])[0]
+
+
+def test_smart_host_relays_by_address():
+    guide, front, _daemon, _relays = _smart_host()
+    guide.run("OUR END: POSTFIX, BY ADDRESS")
+    host.wait_for_smtp()
+    guide.run("OUR END: SIZES AND NUMBERS")
+    scene.equal([_submit(source, f"{source}@example.net") for source in (LISTED, OF_NETWORK, STRANGER)], [250, 250, 554],
+                "replies to who is listed, of a network that is, and neither")
+    scene.equal(_submit(STRANGER, "alice@front.test"), 250, "reply to a stranger's mail for our own domain")
+    front.drain(20)
+    scene.equal({address: way for address, way in _ways(front).items() if address.endswith(".net")},
+                {f"{LISTED}@example.net": LMTP, f"{OF_NETWORK}@example.net": LMTP}, "ways out")
+    clients = [SmtpClient((host.ADDRESS, 25), source=LISTED) for _ in range(20)]
+    assert "SIZE 36700160" in clients[0].announced, clients[0].announced
+    try:
+        code = SmtpClient((host.ADDRESS, 25), source=LISTED).banner[0]
+    except ConnectionError:
+        code = None
+    assert code in (421, None) and "Connection concurrency limit exceeded" in front.log(), (code, front.log()[-2000:])
+    for client in clients:
+        client.close()
+    shown = guide.run("WHEN IT DOES NOT WORK")
+    assert re.search(rf"LISTEN .* {host.ADDRESS}:25 ", shown) and f"mynetworks = 127.0.0.0/8, {LISTED}" in shown, shown
+    _finish(guide, "address")
+
+
+def _log_in(user, password, recipient):
+    """The code that a client at an address of no list gets in the end: for AUTH, or for its message."""
+    client = smtplib.SMTP("mail.example.org", 587, source_address=(STRANGER, 0))
+    client.starttls(context=ssl.create_default_context(cafile=certificates.path("ca.pem")))
+    try:
+        client.login(user, password)
+    except smtplib.SMTPAuthenticationError as error:
+        return error.smtp_code
+    client.sendmail(f"{user}@front.test", [recipient], "Subject: x\r\n\r\ntext\r\n")
+    client.quit()
+    return 250
+
+
+def _provide_certificate():
+    os.makedirs("/etc/ssl/private", exist_ok=True)
+    for kind, directory in (("pem", "certs"), ("key", "private")):
+        shutil.copy(certificates.path(f"right.{kind}"), f"/etc/ssl/{directory}/mail.example.org.{kind}")
+    with open("/etc/hosts", "a", encoding="utf-8") as file:
+        file.write(f"{host.ADDRESS} mail.example.org\n")
+
+
+def _outsider():
+    """The words that run a command on a machine which has a way to ours, and may not send."""
+    link = Link(rtt=0)
+    subprocess.run(link.command("ip", "route", "add", f"{host.ADDRESS}/32", "via", "10.81.0.1"), check=True)
+    return link.command()
+
+
+def test_smart_host_relays_with_a_password():
+    guide, front, daemon, _relays = _smart_host(names=("example", "second"))
+    _provide_certificate()
+    guide.run("OUR END: POSTFIX, BY ADDRESS")
+    guide.put("A ROUTE FOR EACH OF THEM", 0)
+    guide.run("A ROUTE FOR EACH OF THEM", 1)
+    guide.run("OUR END: POSTFIX, WITH A PASSWORD", 0)
+    guide.put("OUR END: POSTFIX, WITH A PASSWORD", 1)
+    dovecot = Dovecot("/var/spool/postfix/private").start()
+    guide.run("OUR END: POSTFIX, WITH A PASSWORD", 2)
+    host.wait_for_smtp(port=587)
+    scene.equal([_log_in("alice", PASSWORD, "alice@example.net"), _log_in("bob", "wrong", "bob@example.net")], [250, 535],
+                "replies to the right and the wrong password, by Dovecot")
+    dovecot.stop()
+    guide.put("OUR END: POSTFIX, WITH A PASSWORD", 3, "w")
+    guide.run("OUR END: POSTFIX, WITH A PASSWORD", 4, typed="secret\n")
+    scene.equal([_log_in("exchange", "secret", "exchange@example.net"), _log_in("exchange", "wrong", "nobody@example.net")],
+                [250, 535], "replies to the right and the wrong password, by Cyrus SASL")
+    scene.equal(_submit(LISTED, "listed@example.net"), 250, "reply to who is listed")
+    front.drain(20)
+    scene.equal(sorted(re.findall(r"relay=(\w+), .*status=sent", daemon.log())), ["example", "second", "second"], "relays")
+    assert "127.0.0.0/8, 192.0.2.10" in guide.run("NEVER AN OPEN RELAY", 0)
+    outside = _outsider()
+    for number in (1, 2):
+        assert "RCPT failed: 554" in guide.run("NEVER AN OPEN RELAY", number, check=False, under=outside), front.log()[-1500:]
+    _finish(guide, "password")
+
+
+def test_smart_host_of_other_mail_servers():
+    guide, front, _daemon, _relays = _smart_host()
+    guide.run("OUR END: POSTFIX, BY ADDRESS")
+    there = FrontPostfix({"smtp_bind_address": LISTED, "inet_interfaces": LISTED, "myhostname": "there.test"}, name="there")
+    there.postconf("-MX", "127.0.0.1:2525/inet")
+    there.start()
+    guide.run("THEIR END: OTHER MAIL SERVERS", 0, under=("env", f"MAIL_CONFIG={there.config}"))
+    there.sendmail(b"Subject: x\n\nx\n", "a@there.test", ["by.postfix@example.net"])
+    there.drain(20)
+    _send_by_exim(guide.text("THEIR END: OTHER MAIL SERVERS", 1), "by.exim@example.net")
+    front.drain(20)
+    scene.equal(_ways(front), {"by.postfix@example.net": LMTP, "by.exim@example.net": LMTP}, "ways out")
+    there.stop()
+    _finish(guide, "others")
+
+
+def _send_by_exim(router, recipient):
+    """An Exim with that router, which sends one message from an address that may."""
+    directory = settings.work("exim")
+    os.makedirs(directory)
+    shutil.chown(directory, "Debian-exim", "Debian-exim")
+    path = os.path.join(directory, "exim.conf")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"""exim_path = {settings.EXIM}
+primary_hostname = exim.test
+spool_directory = {directory}
+log_file_path = {directory}/%s.log
+exim_user = Debian-exim
+exim_group = Debian-exim
+keep_environment =
+local_interfaces = {LISTED}
+domainlist local_domains = exim.test
+begin routers
+{router}
+begin transports
+remote_smtp:
+  driver = smtp
+  interface = {LISTED}
+""")
+    exim = [settings.EXIM, "-C", path]
+    subprocess.run([*exim, "-odq", "-f", "a@exim.test", recipient], input=b"Subject: x\n\nx\n", check=True)
+    subprocess.run([*exim, "-q"], check=True)  # as root, which a delivery at once would not be
+    log = _read(os.path.join(directory, "main.log"))
+    assert f" => {recipient} R=smarthost " in log, log

@@ -13,7 +13,7 @@ IMAP, POP3 = 143, 110
 PASSWORD = "open-sesame"
 DELIVER = "/usr/lib/dovecot/dovecot-lda"
 
-# Dovecot 2.3. {sockets} is where the MTA finds lmtp and the server for AUTH.
+# Dovecot 2.3. {sockets} is where the MTA finds lmtp.
 CONFIGURATION = """
 base_dir = {directory}/run
 state_dir = {directory}/state
@@ -41,12 +41,6 @@ service lmtp {{
     user = {mta}
   }}
 }}
-service auth {{
-  unix_listener {sockets}/auth {{
-    mode = 0660
-    user = {mta}
-  }}
-}}
 service stats {{
   unix_listener stats-writer {{
     mode = 0666
@@ -55,6 +49,7 @@ service stats {{
 protocol lda {{
   log_path = {directory}/deliver.log
 }}
+!include_try /etc/dovecot/local.conf
 """
 
 # Takes a header field out of what is delivered, before the user's own script has it.

@@ -55,14 +55,17 @@ class Guide:
             text = text.replace(word, here)
         return text
 
-    def run(self, section, number=0, check=True, **changed):
-        """The block as a script from the top of the sources; returns what it printed."""
+    def run(self, section, number=0, check=True, typed="", under=(), **changed):
+        """The block as a script from the top of the sources; returns what it printed.
+
+        `typed` is what it reads, `under` the words of a command that runs it, more names stand for words in capitals.
+        """
         text = self.text(section, number)
         for word, here in changed.items():
             text = text.replace(word.replace("_", "-"), here)
         script = "set -e\n" + "".join(line for line in text.splitlines(True) if not line.startswith(NOT_HERE))
-        result = subprocess.run(["sh", "-c", script], cwd=settings.SOURCE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                text=True, check=False, timeout=60)
+        result = subprocess.run([*under, "sh", "-c", script], cwd=settings.SOURCE, stdout=subprocess.PIPE, input=typed,
+                                stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
         if check and result.returncode:
             raise AssertionError(f"{self.name}, {section}, {number}: {script}ended with {result.returncode}: {result.stdout}")
         return result.stdout

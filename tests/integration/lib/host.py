@@ -44,10 +44,11 @@ class HostPostfix(front.FrontPostfix):
                           "inet_interfaces": "loopback-only", **(parameters or {})}, chroot)
         self.postconf("-X", "queue_directory", "data_directory")
         self.postconf("-M", f"smtp/inet=smtp inet n - {'y' if chroot else 'n'} - - smtpd")
-        for name in os.listdir("/etc/postfix"):
-            ours = os.path.join(self.config, name)
-            if not os.path.lexists(ours) and os.path.isfile(os.path.join("/etc/postfix", name)):
-                shutil.copy(os.path.join("/etc/postfix", name), ours)
+        if chroot:
+            self.postconf("-F", "proxymap/unix/chroot=n", "proxywrite/unix/chroot=n")
+        for name in set(os.listdir("/etc/postfix")) - set(os.listdir(self.config)):
+            path = os.path.join("/etc/postfix", name)
+            (shutil.copytree if os.path.isdir(path) else shutil.copy)(path, os.path.join(self.config, name))
         for ours, usual in ((self.config, "/etc/postfix"), (self.queue_directory, "/var/spool/postfix"),
                             (os.path.join(self.directory, "data"), "/var/lib/postfix")):
             os.makedirs(usual, exist_ok=True)
