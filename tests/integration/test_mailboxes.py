@@ -7,15 +7,19 @@ import random
 from lib import front as fronts
 from lib import scene, settings
 from lib.daemon import Relaypoold, relay_section
-from lib.dovecot import Dovecot
+from lib.dovecot import DELIVER, Dovecot
 from lib.message import Message
 from lib.relay import RelayPostfix
+from lib.sendmail import PLACE, FrontSendmail
 from lib.smtp import SmtpClient
 from lib.store import Store, split_fields, without_trace
 
 LOCAL = ("alice@front.test", "bob@front.test")
 LMTP = "lmtp:unix:private/dovecot-lmtp"
 TRACE = (b"return-path", b"delivered-to", b"x-original-to", b"received", b"x-relaypool")
+
+
+ADDED = (b"date", b"from", b"message-id")  # by Sendmail, where they are missing
 
 
 class Given(Message):
@@ -42,9 +46,11 @@ class Bare(Given):
 def _attachment():
     """A message with an attachment of 1 MiB, in lines of base64."""
     encoded = base64.encodebytes(random.Random(1).randbytes(1 << 20)).replace(b"\n", b"\r\n")
-    body = (b"--=_x\r\nContent-Type: text/plain\r\n\r\nSee the file.\r\n--=_x\r\nContent-Type: application/octet-stream; name=a.bin\r\n"
-            b"Content-Transfer-Encoding: base64\r\n\r\n" + encoded + b"--=_x--\r\n")
-    return Given("attachment", b"Subject: a file\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"=_x\"\r\n", body)
+    body = (b"--=_x\r\nContent-Type: text/plain\r\n\r\nSee the file.\r\n"
+            b"--=_x\r\nContent-Type: application/octet-stream; name=a.bin\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+            + encoded + b"--=_x--\r\n")
+    return Given("attachment", b"Subject: a file\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"=_x\"\r\n",
+                 body)
 
 
 def _messages():
@@ -71,12 +77,24 @@ def _utf8():
                  "\u65e5\u672c\u8a9e\r\n".encode(), " BODY=8BITMIME SMTPUTF8")
 
 
+def _with_what_sendmail_adds(messages):
+    """The same with a header that lacks nothing, but for those that have none."""
+    for message in messages:
+        if message.header():
+            message.given_header += (b"From: <carol@front.test>\r\nDate: Mon, 23 Nov 2026 12:00:00 +0000\r\n"
+                                     b"Message-Id: <" + message.id.encode() + b"@client.test>\r\n")
+    return messages
+
+
 def _by_delivery_agent(dovecot):
     return {"mailbox_command": f'{dovecot.deliver_command()} -f "$SENDER" -a "$RECIPIENT"'}
 
 
 def _beside_postfix(parameters, sieve=None, services=()):
-    """(front, daemon, dovecot, relay, store); the front's `parameters` are made from the Dovecot, `services` is for postconf -P."""
+    """(front, daemon, dovecot, relay, store).
+
+    The front's `parameters` are made from the Dovecot; `services` are what postconf -P gets.
+    """
     store = Store()
     relay = RelayPostfix(store=store.path, secure=False, parameters={"local_header_rewrite_clients": ""}).start()
     front = fronts.pooled({"local_header_rewrite_clients": "", "home_mailbox": ""})
@@ -87,6 +105,15 @@ def _beside_postfix(parameters, sieve=None, services=()):
         front.postconf("-P", service)
     front.start()
     return front, daemon, dovecot.start(), relay, store
+
+
+def _beside_sendmail(local):
+    """The same with Sendmail in front; `local` is made from the Dovecot's deliver_command()."""
+    store = Store()
+    relay = RelayPostfix(store=store.path, secure=False, parameters={"local_header_rewrite_clients": ""}).start()
+    front = FrontSendmail(local=local(f"{DELIVER} -c {settings.work('dovecot', 'dovecot.conf')}"))
+    daemon = Relaypoold(front, relay_section("far", relay)).start()
+    return front.start(), daemon, Dovecot(PLACE, mta="root").start(), relay, store
 
 
 def _send(messages):
@@ -104,7 +131,12 @@ def _without_trace(message):
         name = fields.pop(0).split(b":")[0].lower()
         assert name in TRACE, f"{name} stands above what the MTA put there: {header[:600]!r}"
         tags += name == b"x-relaypool"
-    return tags, b"".join(fields[1:]), body
+    return tags, _as_sent(b"".join(fields[1:])), body
+
+
+def _as_sent(header):
+    """What was sent without any header has by now what Sendmail adds, and nothing else."""
+    return b"" if all(field.split(b":")[0].lower() in ADDED for field in split_fields(header)) else header
 
 
 def _same(got, wanted, what):
@@ -126,7 +158,8 @@ def _expect_local(dovecot, messages, tags):
 def _expect_remote(store, messages):
     """Each message once, for its remote recipient alone, without a tag."""
     settings.wait_until(lambda: len(store.transactions) >= len(messages), 10, "the mail for others")
-    got = collections.Counter((entry.sender[0], *entry.addresses(), without_trace(entry.header, 2), entry.body_digest)
+    got = collections.Counter((entry.sender[0], *entry.addresses(), _as_sent(without_trace(entry.header, 2)),
+                               entry.body_digest)
                               for entry in store.transactions)
     wanted = collections.Counter((message.sender, message.recipients[-1][0], message.header(), message.digest())
                                  for message in messages)
@@ -163,3 +196,14 @@ def test_header_check_of_the_service_lmtp_takes_the_tag_out():
 def test_sieve_script_takes_the_tag_out():
     _deliver(_beside_postfix(_by_delivery_agent, 'require "editheader";\ndeleteheader "X-Relaypool";\n'),
              [*_messages(), _utf8()], tags=0)
+
+
+def test_local_users_of_sendmail_by_the_delivery_agent():
+    _deliver(_beside_sendmail(
+        lambda command: f"FEATURE(`local_procmail', `{DELIVER}', `{command} -d $u -f $g', `SPfhn9')dnl"),
+             _with_what_sendmail_adds(_messages()))
+
+
+def test_local_users_of_sendmail_over_lmtp():
+    _deliver(_beside_sendmail(lambda _: f"FEATURE(`local_lmtp', `[IPC]', `FILE {PLACE}/dovecot-lmtp')dnl"),
+             _with_what_sendmail_adds(_messages()))

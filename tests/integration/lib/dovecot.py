@@ -93,7 +93,8 @@ class Dovecot:
         lines = []
         for user in self.users:
             entry = pwd.getpwnam(user)
-            lines.append(f"{user}:{{PLAIN}}{PASSWORD}:{entry.pw_uid}:{entry.pw_gid}::{entry.pw_dir}::\n")
+            ids = f"{entry.pw_uid}:{entry.pw_gid}"
+            lines.append(f"{user}:{{PLAIN}}{PASSWORD}:{ids}::{entry.pw_dir}::\n")
             mailbox = os.path.join(self.directory, "mail", user)
             os.mkdir(mailbox)
             shutil.chown(mailbox, user, user)
@@ -134,6 +135,7 @@ class Dovecot:
         client = poplib.POP3("127.0.0.1", POP3)
         client.user(user)
         client.pass_(PASSWORD)
-        messages = [b"".join(line + b"\r\n" for line in client.retr(number + 1)[1]) for number in range(client.stat()[0])]
+        numbers = range(1, client.stat()[0] + 1)
+        messages = [b"".join(line + b"\r\n" for line in client.retr(number)[1]) for number in numbers]
         client.quit()
         return messages

@@ -53,7 +53,7 @@ class HostPostfix(front.FrontPostfix):
                             (os.path.join(self.directory, "data"), "/var/lib/postfix")):
             os.makedirs(usual, exist_ok=True)
             _mount("--bind", ours, usual)
-        self.config, self.queue_directory = "/etc/postfix", "/var/spool/postfix"
+        self.config, self.queue_directory, self.sockets = "/etc/postfix", "/var/spool/postfix", "/var/spool/postfix/relaypool"
 
 
 class HostRelaypoold(Relaypoold):

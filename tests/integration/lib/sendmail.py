@@ -41,12 +41,11 @@ FEATURE(`accept_unqualified_senders')dnl
 RELAY_DOMAIN(`127')dnl
 {lines}
 DAEMON_OPTIONS(`Port={port}, Addr=127.0.0.1, Name=MTA')dnl
-define(`LOCAL_MAILER_PATH', `{place}/deliver')dnl
-define(`LOCAL_MAILER_ARGS', `deliver $u')dnl
-define(`LOCAL_MAILER_FLAGS', `SPn9')dnl
+{local}
 MAILER(`local')dnl
 MAILER(`smtp')dnl
 """
+LOCAL = f"FEATURE(`local_procmail', `{PLACE}/deliver', `deliver $u', `SPn9')dnl"
 SUBMIT = """
 OSTYPE(`linux')dnl
 define(`confDOMAIN_NAME', `front.test')dnl
@@ -76,12 +75,13 @@ def unpack(directory):
 class FrontSendmail:
     """Listens on 127.0.0.1:2525; alice and bob are local, everything else goes out by relaypool.
 
-    `lines` of sendmail.mc stand before `feature`. `queues` are the names of queue directories, if others than one.
+    `lines` of sendmail.mc stand before `feature`. `queues` are the names of queue directories, if others than one,
+    `local` is how local mail is delivered.
     """
 
     socket_group = None  # Sendmail connects as root
 
-    def __init__(self, feature="FEATURE(`relaypool')dnl", lines="", mode="background", queues=()):
+    def __init__(self, feature="FEATURE(`relaypool')dnl", lines="", mode="background", queues=(), local=LOCAL):
         sandbox.private("/run", settings.work())
         sandbox.private("/etc", settings.work())
         self.sockets = "/run/relaypool"
@@ -91,7 +91,8 @@ class FrontSendmail:
         os.makedirs(self.directory)
         self.syslog = Syslog(os.path.join(self.directory, "log"))
         self._furnish(queues)
-        self.configure(f"{lines}\n{feature}", mode, queues)
+        self.configure(f"{lines}
+{feature}", mode, queues, local)
         self._write_configuration(SUBMIT, "submit.cf")
         self.write_aliases("")
 
@@ -130,9 +131,10 @@ class FrontSendmail:
             raise RuntimeError(f"m4 says of {name}: {result.stderr}")
         self._write(os.path.join("/etc/mail", name), result.stdout)
 
-    def configure(self, lines, mode="background", queues=()):
+    def configure(self, lines, mode="background", queues=(), local=LOCAL):
         """Writes sendmail.cf; what m4 has to say against it is an error."""
-        self._write_configuration(MASTER, "sendmail.cf", lines=lines, mode=mode, queues="/q*" if queues else "")
+        self._write_configuration(MASTER, "sendmail.cf", lines=lines, mode=mode, local=local,
+                                  queues="/q*" if queues else "")
 
     def write_aliases(self, text):
         self._write(os.path.join(PLACE, "aliases"), f"MAILER-DAEMON: postmaster\npostmaster: root\n{text}")
