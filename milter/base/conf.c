@@ -13,21 +13,15 @@
 #include <unistd.h>
 
 #include "base/conf.h"
-#include "base/file.h"
 #include "base/mem.h"
-#include "base/tls.h"
 #include "conf_preset.h"
+#include "conf_relay.h"
 #include "conf_syntax.h"
 #include "conf_types.h"
 
 #define NAME_MAX_LENGTH 64
-#define PASSWORD_LIMIT 4096
-#define TOKEN_LIMIT 65536
-#define AUTHORITIES_LIMIT ((size_t)16 << 20)
 #define DAY 86400
-#define SHORTEST 0.001                   /* seconds; a limit of 0 would always be over */
-#define SHORTEST_AGE (10 * USEC_PER_SEC) /* of a connection: a shorter life is a storm of set-ups */
-#define SLOWEST_RATE 0.001
+#define SHORTEST 0.001 /* seconds; a limit of 0 would always be over */
 
 static const char *const tls_words[] = {"none", "starttls", "implicit", NULL};                /* enum tls_mode */
 static const char *const failover_words[] = {"queue", "direct", NULL};                        /* enum failover */
@@ -165,17 +159,6 @@ static bool read_fallback(struct conf_build *build, const struct conf_key *key, 
 	return good;
 }
 
-static bool is_given(cfg_t *section, const char *key)
-{
-	return conf_syntax_count(section, key) > 0;
-}
-
-/* The preset has the key and the section has not. */
-static bool is_preset(const struct conf_build *build, cfg_t *section, const char *key)
-{
-	return build->preset != NULL && !is_given(section, key) && is_given(build->preset->keys, key);
-}
-
 static bool read_values(struct conf_build *build, cfg_t *from, const struct conf_key *key, void *object)
 {
 	size_t count = conf_syntax_count(from, key->name);
@@ -201,9 +184,9 @@ static bool read_section(struct conf_build *build, cfg_t *from, const char *sect
 		bool good = true;
 		if (!of_section(key, section))
 			continue;
-		if (is_given(from, key->name))
+		if (conf_syntax_count(from, key->name) > 0)
 			good = read_values(build, from, key, object);
-		else if (is_preset(build, from, key->name))
+		else if (conf_preset_gives(build, from, key->name))
 			good = read_preset_values(build, key, object);
 		else if (key->fallback != NULL)
 			good = read_fallback(build, key, object);
@@ -232,20 +215,6 @@ static void release_section(const char *section, void *object)
 
 /* ---- relays ---- */
 
-/* Complains of a key where it stands: in the section, or in the preset. */
-static bool complain_of(struct conf_build *build, cfg_t *section, const char *key, const char *format, ...)
-	PRINTF_LIKE(4, 5);
-static bool complain_of(struct conf_build *build, cfg_t *section, const char *key, const char *format, ...)
-{
-	bool preset = is_preset(build, section, key);
-	va_list arguments;
-	va_start(arguments, format);
-	conf_syntax_error(build->error, preset ? build->preset->path : build->path,
-			  conf_syntax_line(preset ? build->preset->keys : section, key), format, arguments);
-	va_end(arguments);
-	return false;
-}
-
 /* Names stand in log lines and in relaypoolctl's arguments. */
 static bool check_name(struct conf_build *build, cfg_t *section)
 {
@@ -259,144 +228,9 @@ static bool check_name(struct conf_build *build, cfg_t *section)
 			     section->name, name, NAME_MAX_LENGTH);
 }
 
-/* The one line of a password file. */
-static bool read_password(struct conf_build *build, cfg_t *section, struct relay_conf *relay)
-{
-	char why[512];
-	unsigned line = conf_syntax_line(section, "password-file");
-	if (relay->password_file == NULL)
-		return true;
-	relay->password = file_read(relay->password_file, FILE_SECRET, PASSWORD_LIMIT, why, sizeof(why));
-	if (relay->password == NULL)
-		return conf_complain(build, line, "password-file: %s", why);
-	size_t length = strcspn(relay->password, "\r\n");
-	if (length == 0 || relay->password[length + strspn(relay->password + length, "\r\n")] != '\0')
-		return conf_complain(build, line, "password-file: %s must hold one line, the password",
-				     relay->password_file);
-	explicit_bzero(relay->password + length, strlen(relay->password + length));
-	return true;
-}
-
-static bool check_token_file(struct conf_build *build, cfg_t *section, const struct relay_conf *relay)
-{
-	char why[512];
-	if (relay->token_file == NULL)
-		return true;
-	char *token = file_read(relay->token_file, FILE_SECRET, TOKEN_LIMIT, why, sizeof(why));
-	if (token == NULL)
-		return conf_complain(build, conf_syntax_line(section, "token-file"), "token-file: %s", why);
-	mem_free_secret(token);
-	return true;
-}
-
-static bool check_authorities(struct conf_build *build, cfg_t *section, const struct relay_conf *relay)
-{
-	char why[512];
-	struct tls_context *context = NULL;
-	if (relay->tls_ca_file == NULL)
-		return true;
-	char *text = file_read(relay->tls_ca_file, FILE_PLAIN, AUTHORITIES_LIMIT, why, sizeof(why));
-	if (text != NULL) /* OpenSSL would wait for a pipe, and read a device without end */
-		context = tls_context_create(true, relay->tls_ca_file, why, sizeof(why));
-	free(text);
-	if (context == NULL)
-		return complain_of(build, section, "tls-ca-file", "tls-ca-file: %s", why);
-	tls_context_free(context);
-	return true;
-}
-
-static bool uses_token(const char *mechanism)
-{
-	return strcmp(mechanism, "XOAUTH2") == 0 || strcmp(mechanism, "OAUTHBEARER") == 0;
-}
-
-/* At least one of the mechanisms allowed works with the secret there is. */
-static bool check_mechanisms(struct conf_build *build, cfg_t *section, const struct relay_conf *relay, bool token)
-{
-	for (size_t i = 0; i < relay->auth_count; i++) {
-		if (uses_token(relay->auth[i]) ? token : relay->password != NULL)
-			return true;
-	}
-	if (relay->auth_count == 0)
-		return true;
-	return complain_of(
-		build, section, "auth", "auth: none of these mechanisms works with a %s: allow %s, or leave auth out",
-		token ? "token" : "password", token ? "XOAUTH2 or OAUTHBEARER" : "PLAIN, LOGIN, CRAM-MD5 or SCRAM");
-}
-
-static bool check_credentials(struct conf_build *build, cfg_t *section, const struct relay_conf *relay)
-{
-	static const char *const secrets[] = {"password-file", "token-file", "token-command", "auth"};
-	bool token = relay->token_file != NULL || relay->token_command != NULL;
-	if (relay->token_file != NULL && relay->token_command != NULL)
-		return conf_complain(build, conf_syntax_line(section, "token-command"),
-				     "relay \"%s\" has both token-file and token-command: one of them is allowed",
-				     relay->name);
-	for (size_t i = 0; relay->username == NULL && i < sizeof(secrets) / sizeof(secrets[0]); i++) {
-		if (is_given(section, secrets[i]))
-			return conf_complain(build, conf_syntax_line(section, secrets[i]),
-					     "relay \"%s\" has %s but no username: set both or neither", relay->name,
-					     secrets[i]);
-	}
-	if (relay->username == NULL)
-		return true;
-	if (relay->password == NULL && !token)
-		return conf_complain(
-			build, conf_syntax_line(section, "username"),
-			"relay \"%s\" has a username but no secret: set password-file, token-file or token-command",
-			relay->name);
-	if (relay->tls == TLS_NONE && !relay->allow_cleartext_auth)
-		return complain_of(build, section, "tls",
-				   "relay \"%s\" has tls = \"none\" and a username: its secret would cross the "
-				   "network in clear. Use tls "
-				   "= \"starttls\" or \"implicit\", or say allow-cleartext-auth = true",
-				   relay->name);
-	return check_mechanisms(build, section, relay, token);
-}
-
-/* What follows from other keys where a key was left out. */
-static void complete_relay(struct relay_conf *relay)
-{
-	if (relay->port == 0)
-		relay->port = relay->tls == TLS_IMPLICIT ? 465 : 587;
-	for (size_t i = 0; i < relay->host_count; i++) {
-		if (relay->hosts[i].port == 0)
-			relay->hosts[i].port = relay->port;
-	}
-	if (relay->account == NULL && relay->username != NULL)
-		relay->account = mem_printf("%s@%s", relay->username, relay->hosts[0].host);
-	else if (relay->account == NULL)
-		relay->account = mem_strdup(relay->hosts[0].host);
-}
-
-/* Checks that need no file. */
-static bool check_relay(struct conf_build *build, cfg_t *section, const struct relay_conf *relay)
-{
-	if (relay->host_count == 0 && build->preset != NULL)
-		return conf_complain(build, conf_syntax_line(section, "host"),
-				     "relay \"%s\" has no host: the preset %s leaves it to this section and says which "
-				     "there are",
-				     relay->name, build->preset->path);
-	if (relay->host_count == 0)
-		return conf_complain(build, conf_syntax_line(section, "host"), "relay \"%s\" has no host", relay->name);
-	if (relay->min_connections > relay->max_connections)
-		return complain_of(build, section, "min-connections",
-				   "min-connections = %u: at most max-connections (%u) is allowed",
-				   relay->min_connections, relay->max_connections);
-	if (relay->max_age > 0 && relay->max_age < SHORTEST_AGE)
-		return complain_of(build, section, "max-age", "max-age: 0 or at least 10 seconds are allowed");
-	if (relay->rate > 0 && relay->rate < SLOWEST_RATE)
-		return complain_of(build, section, "rate", "rate: 0 or at least 0.001 messages a second are allowed");
-	return true;
-}
-
 static bool read_relay_keys(struct conf_build *build, cfg_t *section, struct relay_conf *relay)
 {
-	if (!read_section(build, section, "relay", relay) || !check_relay(build, section, relay))
-		return false;
-	complete_relay(relay);
-	return check_authorities(build, section, relay) && read_password(build, section, relay) &&
-	       check_token_file(build, section, relay) && check_credentials(build, section, relay);
+	return read_section(build, section, "relay", relay) && conf_relay_complete(build, section, relay);
 }
 
 /* The keys that a preset may have, which has no sections. */
@@ -420,7 +254,7 @@ static bool read_relay(struct conf_build *build, cfg_t *section, struct relay_co
 	relay->name = mem_strdup(cfg_title(section));
 	if (!check_name(build, section))
 		return false;
-	if (!is_given(section, "provider"))
+	if (conf_syntax_count(section, "provider") == 0)
 		return read_relay_keys(build, section, relay);
 	with_preset.preset = &preset;
 	const struct conf_value *provider = conf_syntax_value(section, "provider", 0);
@@ -562,7 +396,7 @@ static bool check_failover(struct conf_build *build, cfg_t *file)
 {
 	struct conf *conf = build->conf;
 	unsigned line = conf_syntax_line(file, "smtp");
-	conf->has_smtp = is_given(file, "smtp");
+	conf->has_smtp = conf_syntax_count(file, "smtp") > 0;
 	if (conf->failover == FAILOVER_DIRECT && !conf->has_smtp)
 		return conf_complain(build, conf_syntax_line(file, "failover"),
 				     "failover = \"direct\" needs the direct listener: set smtp, as in smtp = "
@@ -585,7 +419,7 @@ static bool check_metrics(struct conf_build *build, cfg_t *file)
 {
 	struct conf *conf = build->conf;
 	unsigned line = conf_syntax_line(file, "metrics");
-	conf->has_metrics = is_given(file, "metrics");
+	conf->has_metrics = conf_syntax_count(file, "metrics") > 0;
 	if (!conf->has_metrics)
 		return true;
 	if (conf->metrics.kind != ENDPOINT_INET || !is_loopback(&conf->metrics))
@@ -657,11 +491,13 @@ static bool read_top(struct conf_build *build, cfg_t *file)
 			allow_user(conf, postfix->pw_uid);
 	}
 	if (conf->reply_reserve >= conf->deadline)
-		return conf_complain(
-			build, conf_syntax_line(file, is_given(file, "reply-reserve") ? "reply-reserve" : "deadline"),
-			"reply-reserve (%.12g) must be less than deadline (%.12g)",
-			(double)conf->reply_reserve / (double)USEC_PER_SEC,
-			(double)conf->deadline / (double)USEC_PER_SEC);
+		return conf_complain(build,
+				     conf_syntax_line(file, conf_syntax_count(file, "reply-reserve") > 0
+								    ? "reply-reserve"
+								    : "deadline"),
+				     "reply-reserve (%.12g) must be less than deadline (%.12g)",
+				     (double)conf->reply_reserve / (double)USEC_PER_SEC,
+				     (double)conf->deadline / (double)USEC_PER_SEC);
 	return check_sockets(build, file) && check_failover(build, file) && check_metrics(build, file);
 }
 
@@ -775,7 +611,7 @@ static bool show_preset(struct conf_build *build, const struct conf_preset *pres
 	struct relay_conf relay = {0};
 	bool good = true;
 	for (size_t i = 0; i < KEY_COUNT && good; i++) {
-		if (!of_section(&keys[i], "relay") || !is_given(preset->keys, keys[i].name))
+		if (!of_section(&keys[i], "relay") || conf_syntax_count(preset->keys, keys[i].name) == 0)
 			continue;
 		good = read_values(build, preset->keys, &keys[i], &relay);
 		char *text = text_of(preset->keys, &keys[i]);

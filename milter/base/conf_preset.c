@@ -116,3 +116,9 @@ void conf_preset_blame(const struct conf_build *build, const struct conf_value *
 	memcpy(why, build->error, sizeof(why));
 	snprintf(build->error, CONF_ERROR_SIZE, "%.700s (named by %.256s:%u)", why, build->path, value->line);
 }
+
+bool conf_preset_gives(const struct conf_build *build, cfg_t *section, const char *key)
+{
+	return build->preset != NULL && conf_syntax_count(section, key) == 0 &&
+	       conf_syntax_count(build->preset->keys, key) > 0;
+}

@@ -26,5 +26,7 @@ bool conf_preset_read(const char *path, const struct conf_known *known, size_t c
 void conf_preset_blame(const struct conf_build *build, const struct conf_value *value,
 		       const struct conf_preset *preset);
 void conf_preset_free(struct conf_preset *preset);
+/* The preset of the section, if there is one, has the key and the section has not. */
+bool conf_preset_gives(const struct conf_build *build, cfg_t *section, const char *key);
 
 #endif
