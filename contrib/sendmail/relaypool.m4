@@ -15,6 +15,7 @@ dnl
 dnl Sendmail connects as root; if it has RunAsUser, that user goes into allow-users and its group into socket-group.
 dnl In relaypool.conf: milter = "unix:/run/relaypool/milter.sock", lmtp = "unix:/run/relaypool/lmtp.sock". Sendmail uses
 dnl no sockets below a directory that others than its owner may write to, such as /tmp.
+dnl confRECEIVED_HEADER, if it is changed, has to say `id $i': it shows to which message a tag belongs.
 dnl
 dnl With failover = "queue", the default, mail waits in Sendmail's queue while relaypoold is away. With
 dnl

@@ -1,8 +1,8 @@
 """Sendmail, tuned for one busy smarthost, and with relaypool beside it.
 
-By itself only queue runners deliver, so that there are never more connections than allowed, and one starts every second with a
-message as old as that. Persistent runners would be one process and one connection. Until all runners are at work some
-seconds go by, so that it shows what it can only with a few hundred messages or more.
+By itself only queue runners deliver, so that there are never more connections than allowed, and one starts every
+second with a message as old as that. Persistent runners would be one process and one connection. Until all runners are
+at work some seconds go by, so that it shows what it can only with a few hundred messages or more.
 
 With relaypool each message is delivered as it comes, by a process of its own: relaypoold sees to the connections.
 """

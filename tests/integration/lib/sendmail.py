@@ -56,6 +56,7 @@ define(`confQUEUE_LA', `1000')dnl
 define(`RELAY_MAILER_ARGS', `TCP $h {port}')dnl
 FEATURE(`msp', `[127.0.0.1]')dnl
 """
+STATUSES = (("Sent", "sent"), ("Deferred", "deferred"), ("queued", "deferred"))
 DELIVER = """#!/bin/sh
 # To the Maildir of a local user.
 set -e
@@ -152,7 +153,7 @@ class FrontSendmail:
         self.running = False
 
     def log(self):
-        return "\n".join(line for line in list(self.syslog.lines) if line.startswith(("sendmail[", "sm-mta[", "sm-msp")))
+        return "\n".join(line for line in list(self.syslog.lines) if line.startswith("sendmail["))
 
     def _jobs(self, name):
         return glob.glob(os.path.join(PLACE, name, "**", "[hq]f*"), recursive=True)
@@ -195,7 +196,7 @@ class FrontSendmail:
         log, found = self.log(), []
         ids = self._message_ids(log)
         for queue_id, recipients, text in re.findall(r": (\w+): to=(.*?), (?:\w+=.*, )?stat=(.*)$", log, re.MULTILINE):
-            status = "sent" if text.startswith("Sent") else "deferred" if re.match("Deferred|queued", text) else "bounced"
+            status = next((word for start, word in STATUSES if text.startswith(start)), "bounced")
             for address in re.findall(r'(?:[^,"]|"(?:\\.|[^"])*")+', recipients):
                 found.append((ids.get(queue_id), re.sub("^<(.*)>$", r"\1", address), status, text))
         return found

@@ -217,8 +217,26 @@ START_TEST(a_queue_id_may_be_as_mailq_and_the_log_write_it)
 	settle();
 	ck_assert_int_eq(RUN("why", "4fXyZ1*"), 0);
 	ck_assert_int_eq(RUN("why", "4fXyZ1!"), 0);
+	ck_assert_int_eq(RUN("why", "4fXyZ1-"), 0);
 	ck_assert_int_eq(RUN("why", "4fXyZ1:"), 0);
 	ck_assert_int_eq(RUN("why", "4fXyZ12"), 1);
+}
+END_TEST
+
+START_TEST(the_id_of_a_copy_shows_the_message)
+{
+	settle();
+	rooms.copy = "4fXyZ2";
+	json_t *answer = ask("{\"verb\":\"why\",\"args\":[\"4fXyZ2\"]}");
+	ck_assert_str_eq(string_of(answer, "queue_id"), "4fXyZ2");
+	ck_assert_str_eq(string_of(answer, "copy_of"), "4fXyZ1");
+	ck_assert_str_eq(string_of(journey_of(answer, 0), "state"), "settled");
+	json_decref(answer);
+	ck_assert_int_eq(RUN("why", "4fXyZ2"), 0);
+	expect_says("4fXyZ2 is a copy that Sendmail made of 4fXyZ1");
+	answer = ask_why();
+	ck_assert(json_is_null(json_object_get(answer, "copy_of")));
+	json_decref(answer);
 }
 END_TEST
 
@@ -467,6 +485,7 @@ Suite *why_suite(void)
 	tcase_add_test(answers, what_is_queued_is_held_as_an_open_stall_tells);
 	tcase_add_test(answers, a_full_pool_behind_a_stall_is_held_as_the_stall_is);
 	tcase_add_test(answers, a_queue_id_may_be_as_mailq_and_the_log_write_it);
+	tcase_add_test(answers, the_id_of_a_copy_shows_the_message);
 	tcase_add_test(answers, what_is_under_way_is_not_in_the_queue_any_more);
 	tcase_add_test(answers, what_is_handed_over_is_under_way);
 	tcase_add_test(answers, what_arrives_is_held_by_whoever_has_the_word);

@@ -31,6 +31,7 @@ struct rooms {
 	struct wait handed;   /* over LMTP; the same */
 	struct journey_view journeys[4];
 	size_t journey_count;
+	const char *copy; /* an id that Sendmail gave to a copy of 4fXyZ1 */
 	struct stall_view stalls[8];
 	size_t stall_count, stall_repeat;
 	struct latency_view latencies[4];
