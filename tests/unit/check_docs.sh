@@ -41,6 +41,7 @@ rooms smtp base
 rooms relay base smtp
 rooms ingest base smtp relay
 rooms observe base smtp
+rooms setup base
 
 # ---- log lines ----
 

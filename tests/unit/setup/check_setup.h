@@ -1,0 +1,11 @@
+/* What the files of the unit tests of the room setup share. */
+#ifndef CHECK_SETUP_H
+#define CHECK_SETUP_H
+
+#include <check.h>
+
+Suite *report_suite(void);
+Suite *run_suite(void);
+Suite *store_suite(void);
+
+#endif
