@@ -17,7 +17,6 @@
 #include "ctl_daemon.h"
 
 #define DEFAULT_SOCKET RUNSTATEDIR "/relaypool/control.sock"
-#define DEFAULT_CONF SYSCONFDIR "/relaypool/relaypool.conf"
 
 /* ---- the daemon ---- */
 
@@ -112,6 +111,7 @@ static const struct local_verb {
 } local_verbs[] = {
 	{"providers", "[NAME]", "what is known of providers, or the preset of one", providers_command},
 	{"top", "", "pools, connections and stalls, live", top_command},
+	{"setup", "MTA", "register with the mail server, look, or undo", setup_command},
 	{"help", "", "this text", help},
 };
 #define LOCAL_VERBS (sizeof(local_verbs) / sizeof(local_verbs[0]))
@@ -131,10 +131,13 @@ static int usage(FILE *to, int code)
 		"       relaypoolctl [-j] [-c FILE] check\n"
 		"       relaypoolctl [-j] [-s SOCKET] test-route ADDRESS [--from SENDER] [--send]\n"
 		"       relaypoolctl [-s SOCKET] top [-d SECONDS]\n"
+		"       relaypoolctl [-j] [-c FILE] setup postfix [-i INSTANCE]\n"
+		"                    [--check | --apply | --undo] [--domain DOMAIN]...\n"
+		"                    [--reload] [--force]\n"
 		"\n"
 		"  -s SOCKET   the daemon's control socket, instead of\n"
 		"              %s\n"
-		"  -c FILE     check this file, without the daemon\n"
+		"  -c FILE     check this file without the daemon, or set up by it\n"
 		"  -d SECONDS  between two frames of top\n"
 		"  -j          print the daemon's JSON\n"
 		"\n",

@@ -12,6 +12,8 @@
 #include "ctl_table.h"
 #include "relaypool.h"
 
+#define DEFAULT_CONF SYSCONFDIR "/relaypool/relaypool.conf"
+
 enum exit_code {
 	EXIT_OK = 0,
 	EXIT_PROBLEM = 1,    /* the daemon refused, or the answer tells of a problem */
@@ -48,5 +50,6 @@ bool command_option(struct command *command, int option, int *code) MUST_CHECK;
 /* The verb stands in argv[0]; getopt(3) is at the beginning. The exit code. */
 int providers_command(struct command *command, int argc, char **argv);
 int top_command(struct command *command, int argc, char **argv);
+int setup_command(struct command *command, int argc, char **argv);
 
 #endif

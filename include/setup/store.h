@@ -52,6 +52,8 @@ bool store_restore_file(struct store *store, const char *path, char error[SETUP_
 
 /* Of a regular file's content; "" if there is no such file. */
 bool store_digest(const char *path, char digest[STORE_DIGEST_SIZE], char error[SETUP_ERROR_SIZE]) MUST_CHECK;
+/* A copy of a regular file, with mode 0600. */
+bool store_copy_file(const char *from, const char *to, char error[SETUP_ERROR_SIZE]) MUST_CHECK;
 /* Writes a file at once and whole: beside it first, with owner and mode, then in its place, all of it on the disk. */
 bool store_write_file(const char *path, const char *text, size_t length, uid_t owner, gid_t group, mode_t mode,
 		      char error[SETUP_ERROR_SIZE]) MUST_CHECK;

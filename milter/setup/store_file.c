@@ -139,6 +139,20 @@ bool store_write_file(const char *path, const char *text, size_t length, uid_t o
 	return good && sync_around(path, error);
 }
 
+bool store_copy_file(const char *from, const char *to, char error[SETUP_ERROR_SIZE])
+{
+	struct content content;
+	if (!content_read(from, &content, error))
+		return false;
+	if (content.absent)
+		errno = ENOENT;
+	bool good = content.absent
+			    ? store_refuse(error, "open", from)
+			    : store_write_file(to, content.text, content.length, geteuid(), getegid(), 0600, error);
+	free(content.text);
+	return good;
+}
+
 /* ---- copies ---- */
 
 bool store_keep_file(struct store *store, const char *path, char error[SETUP_ERROR_SIZE])

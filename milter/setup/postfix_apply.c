@@ -1,0 +1,264 @@
+/*
+ * The plan carried out. Called by postfix.c once nothing stands in the way, with the store's lock held. Everything is
+ * tried on a copy first; what is to change is remembered, with every state the files will pass through, before the first
+ * of them is touched. So whatever interrupts this, it can be undone.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "postfix_private.h"
+
+static const char *const edited[] = {"main.cf", "master.cf"};
+#define EDITED (sizeof(edited) / sizeof(edited[0]))
+
+/* ---- on a copy ---- */
+
+struct rehearsal {
+	struct store *store;
+	json_t *set; /* what main.cf sets as postconf shows it once the services are there; NULL: not asked yet */
+};
+
+/* After a step: what the files are now is one of the states they may be found in. */
+static bool note_digests(const char *directory, void *arg, char error[SETUP_ERROR_SIZE])
+{
+	struct rehearsal *rehearsal = arg;
+	for (size_t i = 0; i < EDITED; i++) {
+		char *path = mem_printf("%s/%s", directory, edited[i]), digest[STORE_DIGEST_SIZE];
+		bool good = store_digest(path, digest, error);
+		free(path);
+		if (!good)
+			return false;
+		memory_add_digest(rehearsal->store, edited[i], digest);
+	}
+	if (!rehearsal->set) {
+		struct look look;
+		if (!look_at(&look, directory, error))
+			return false;
+		rehearsal->set = json_incref(look.set);
+		look_free(&look);
+	}
+	return true;
+}
+
+static bool copy_file(const char *from, const char *to, const char *file, char error[SETUP_ERROR_SIZE])
+{
+	char *source = mem_printf("%s/%s", from, file), *target = mem_printf("%s/%s", to, file);
+	bool good = store_copy_file(source, target, error);
+	free(source);
+	free(target);
+	return good;
+}
+
+static void remove_copy(const char *directory)
+{
+	for (size_t i = 0; i < EDITED; i++) {
+		char *path = mem_printf("%s/%s", directory, edited[i]);
+		unlink(path);
+		free(path);
+	}
+	rmdir(directory);
+}
+
+static bool rehearse(const struct plan *plan, const struct look *look, struct rehearsal *rehearsal,
+		     char error[SETUP_ERROR_SIZE])
+{
+	char *directory = mem_printf("%s/rehearsal", rehearsal->store->directory);
+	remove_copy(directory); /* of one that was interrupted */
+	bool good = mkdir(directory, 0700) == 0;
+	if (!good)
+		snprintf(error, SETUP_ERROR_SIZE, "cannot make %s: %s", directory, strerror(errno));
+	for (size_t i = 0; good && i < EDITED; i++)
+		good = copy_file(look->directory, directory, edited[i], error);
+	good = good && edit_run(directory, plan, note_digests, rehearsal, error);
+	remove_copy(directory);
+	free(directory);
+	return good;
+}
+
+/* ---- before the first change ---- */
+
+static bool adds_service(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->items[i].kind == ITEM_SERVICE && !plan->items[i].right && plan->items[i].shall)
+			return true;
+	return false;
+}
+
+/*
+ * postconf does not show parameters named after a service that is not there yet: what they were is known from the
+ * rehearsal, where the first step adds the services.
+ */
+static const char *was_of(const struct item *item, const struct plan *plan, const struct rehearsal *rehearsal)
+{
+	if (item->was || item->kind != ITEM_PARAMETER || !adds_service(plan))
+		return item->was;
+	return json_string_value(json_object_get(rehearsal->set, item->name));
+}
+
+static bool keep_files(const struct plan *plan, const struct look *look, struct store *store,
+		       char error[SETUP_ERROR_SIZE])
+{
+	char digest[STORE_DIGEST_SIZE];
+	bool good = true;
+	for (size_t i = 0; good && i < EDITED; i++) {
+		char *path = mem_printf("%s/%s", look->directory, edited[i]);
+		if (!store_kept_file(store, path, digest)) {
+			good = store_keep_file(store, path, error);
+			if (good && store_kept_file(store, path, digest))
+				memory_add_digest(store, edited[i], digest);
+		} else if (!memory_knows(store, look->directory, edited[i])) {
+			memory_values_only(store, edited[i]);
+		}
+		free(path);
+	}
+	for (size_t i = 0; good && i < plan->count; i++)
+		if (plan->items[i].kind == ITEM_FILE && !plan->items[i].right &&
+		    !store_kept_file(store, plan->items[i].name, digest))
+			good = store_keep_file(store, plan->items[i].name, error);
+	return good;
+}
+
+static bool remember(const struct plan *plan, const struct look *look, struct store *store,
+		     char error[SETUP_ERROR_SIZE])
+{
+	struct rehearsal rehearsal = {.store = store};
+	memory_begin(store, look->directory);
+	bool good = keep_files(plan, look, store, error) && rehearse(plan, look, &rehearsal, error);
+	for (size_t i = 0; good && i < plan->count; i++) {
+		struct item item = plan->items[i];
+		item.was = (char *)was_of(&item, plan, &rehearsal);
+		if (!item.right)
+			memory_add(store, &item);
+	}
+	json_decref(rehearsal.set);
+	return good && store_save(store, error);
+}
+
+/* ---- the change ---- */
+
+/* OWNER:GROUP, setgid: sockets made in there have the group that Postfix is in. */
+static bool make_directory(const struct item *item, char error[SETUP_ERROR_SIZE])
+{
+	char *owner = mem_strndup(item->shall, strcspn(item->shall, ":"));
+	const struct passwd *user = getpwnam(owner);
+	const struct group *group = getgrnam(item->shall + strlen(owner) + 1);
+	bool good = user && group;
+	if (!good)
+		snprintf(error, SETUP_ERROR_SIZE, "%s: there is no such user or group as %s on this host", item->name,
+			 item->shall);
+	free(owner);
+	if (!good)
+		return false;
+	int fd = mkdir(item->name, 0700) == 0 ? open(item->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	good = fd != -1 && fchown(fd, user->pw_uid, group->gr_gid) == 0 && fchmod(fd, 02750) == 0;
+	if (!good)
+		snprintf(error, SETUP_ERROR_SIZE, "cannot make %s: %s", item->name, strerror(errno));
+	if (fd != -1)
+		close(fd);
+	return good;
+}
+
+static bool make_files(const struct plan *plan, char error[SETUP_ERROR_SIZE])
+{
+	bool good = true;
+	for (size_t i = 0; good && i < plan->count; i++) {
+		const struct item *item = &plan->items[i];
+		if (!item->right && item->kind == ITEM_DIRECTORY)
+			good = make_directory(item, error);
+		else if (!item->right && item->kind == ITEM_FILE)
+			good = store_write_file(item->name, item->shall, strlen(item->shall), 0, 0, 0644, error);
+	}
+	return good;
+}
+
+/* Everything is as the plan has it. */
+static bool verify(const struct plan *plan, const struct look *look, char error[SETUP_ERROR_SIZE])
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct item *item = &plan->items[i];
+		if (item->right || item->kind == ITEM_FILE || item->kind == ITEM_DIRECTORY)
+			continue;
+		const char *now = look_item(look, item->kind, item->name);
+		if (item->shall ? now && strcmp(now, item->shall) == 0 : !now)
+			continue;
+		snprintf(error, SETUP_ERROR_SIZE, "%s is \"%.200s\" after it was made \"%.200s\"", item->name,
+			 now ? now : "", item->shall ? item->shall : "");
+		return false;
+	}
+	return true;
+}
+
+/* `postfix check`, which also says what is wrong elsewhere: only its failure counts. */
+static bool postfix_check(const char *directory, char error[SETUP_ERROR_SIZE])
+{
+	struct run run;
+	bool good =
+		run_program((const char *const[]){"postfix", "-c", directory, "check", NULL}, RUN_LIMIT, &run, error);
+	run_free(&run);
+	return good;
+}
+
+static bool carry_out(const struct plan *plan, const struct look *look, struct store *store,
+		      char error[SETUP_ERROR_SIZE])
+{
+	char ignored[SETUP_ERROR_SIZE];
+	struct look after;
+	bool checks = postfix_check(look->directory, ignored);
+	if (!make_files(plan, error) || !edit_run(look->directory, plan, NULL, NULL, error) ||
+	    !look_at(&after, look->directory, error))
+		return false;
+	bool good = verify(plan, &after, error) && (!checks || postfix_check(look->directory, error));
+	memory_settle(store, look, &after);
+	look_free(&after);
+	return good && store_save(store, error);
+}
+
+/* It failed half-way: what was done goes back. The sentence in `error` is completed. */
+static void take_back(const char *directory, struct store *store, char error[SETUP_ERROR_SIZE])
+{
+	struct report report;
+	char why[SETUP_ERROR_SIZE], *sentence = mem_strdup(error);
+	report_init(&report);
+	bool good = postfix_undo(directory, store, &report, why) && report.counts[FINDING_KEPT] == 0;
+	snprintf(error, SETUP_ERROR_SIZE, "%.*s; %s", SETUP_ERROR_SIZE / 2, sentence,
+		 good ? "what had been changed until then was taken back"
+		      : "taking back what had been changed failed too: see relaypoolctl setup postfix --undo");
+	report_free(&report);
+	free(sentence);
+}
+
+bool postfix_apply(const struct plan *plan, const struct look *look, struct store *store, struct report *report,
+		   char error[SETUP_ERROR_SIZE])
+{
+	bool first = !store->state;
+	if (!remember(plan, look, store, error))
+		return false;
+	if (!carry_out(plan, look, store, error)) {
+		if (first)
+			take_back(look->directory, store, error);
+		return false;
+	}
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct item *item = &plan->items[i];
+		bool text = item->kind != ITEM_FILE;
+		if (!item->right)
+			report_add(report, &(struct finding){.state = FINDING_CHANGED,
+							     .where = item_where(item),
+							     .name = item->name,
+							     .is = text ? item->is : NULL,
+							     .shall = text ? item->shall : NULL,
+							     .why = item->why});
+	}
+	return true;
+}

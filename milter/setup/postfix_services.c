@@ -1,0 +1,168 @@
+/*
+ * Services of master.cf against the plan: of our name and not ours, in a chroot that hides a socket, with options that
+ * leave the milter out. Called by postfix.c; only adds findings.
+ */
+#include <config.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "postfix_private.h"
+
+struct services {
+	const struct plan *plan;
+	const struct conf *conf;
+	const struct look *look;
+	struct report *report;
+	bool tags; /* some route needs what only the milter sees */
+};
+
+static bool routes_need_tags(const struct conf *conf)
+{
+	bool needed = false;
+	for (size_t i = 0; i < conf->route_count; i++)
+		needed = needed || route_conf_needs_tag(&conf->routes[i]);
+	return needed;
+}
+
+/* ---- of our name ---- */
+
+/* Its name in the log says that it was made for relaypool, by setup or by hand as contrib/postfix has it. */
+static bool is_ours(const struct look *look, const char *service)
+{
+	char *key = mem_printf("%s/syslog_name", service);
+	const char *name = look_item(look, ITEM_OVERRIDE, key);
+	free(key);
+	return name && strncmp(name, "postfix/relaypool", strlen("postfix/relaypool")) == 0;
+}
+
+static void check_names(const struct services *services)
+{
+	for (size_t i = 0; i < services->plan->count; i++) {
+		const struct item *item = &services->plan->items[i];
+		if (item->kind != ITEM_SERVICE || item->right || !item->was || is_ours(services->look, item->name))
+			continue;
+		report_add(services->report, &(struct finding){.state = FINDING_CONFLICT,
+							       .where = "master.cf",
+							       .name = item->name,
+							       .is = item->was,
+							       .why = "A service of this name is there, and it is not "
+								      "relaypool's: give it another name.",
+							       .stops = true});
+	}
+}
+
+/* ---- in a chroot ---- */
+
+static bool visible_in_chroot(const struct services *services, const struct endpoint *endpoint)
+{
+	const char *queue = look_expanded(services->look, "queue_directory");
+	size_t length = strlen(queue);
+	return endpoint->kind != ENDPOINT_UNIX ||
+	       (strncmp(endpoint->path, queue, length) == 0 && endpoint->path[length] == '/');
+}
+
+static void add_hidden(const struct services *services, const char *service, const struct endpoint *endpoint,
+		       bool stops)
+{
+	char *why =
+		mem_printf("It runs chrooted to %s and does not see unix:%s: put the socket below that directory, in "
+			   "relaypool.conf, or use inet.",
+			   look_expanded(services->look, "queue_directory"), endpoint->path);
+	char *name = mem_printf("%s/chroot", service);
+	report_add(services->report, &(struct finding){.state = FINDING_WRONG,
+						       .where = "master.cf",
+						       .name = name,
+						       .is = look_field(services->look, service, "chroot"),
+						       .why = why,
+						       .stops = stops});
+	free(name);
+	free(why);
+}
+
+static void check_chroot(const struct services *services, const char *service, const char *program)
+{
+	const struct endpoint *milter = &services->conf->milter,
+			      *listener = spell_listener(services->conf, services->look);
+	bool asks_milters =
+		strcmp(program, "smtpd") == 0 || strcmp(program, "cleanup") == 0 || strcmp(program, "qmqpd") == 0;
+	if (!look_chrooted(services->look, service))
+		return;
+	if (asks_milters && !visible_in_chroot(services, milter))
+		add_hidden(services, service, milter, false);
+	if (strcmp(service, PLAN_TRANSPORT "/unix") == 0 && services->conf->failover == FAILOVER_QUEUE &&
+	    !visible_in_chroot(services, listener))
+		add_hidden(services, service, listener, true);
+}
+
+/* ---- options of smtpd ---- */
+
+static bool has_milter(const struct services *services, const char *list)
+{
+	const char *element;
+	size_t length;
+	bool found = false;
+	while (!found && list_next(&list, &element, &length)) {
+		char *text = mem_strndup(element, length);
+		found = strcmp(text, "$smtpd_milters") == 0 || strcmp(text, "${smtpd_milters}") == 0 ||
+			spell_is_milter(services->look, text, &services->conf->milter);
+		free(text);
+	}
+	return found;
+}
+
+static void add_override(const struct services *services, const char *key, const char *value, const char *why)
+{
+	report_add(services->report, &(struct finding){.state = services->tags ? FINDING_WRONG : FINDING_NOTE,
+						       .where = "master.cf",
+						       .name = key,
+						       .is = value,
+						       .why = why});
+}
+
+static void check_options(const struct services *services, const char *service)
+{
+	static const char *const names[] = {"smtpd_milters", "content_filter", "smtpd_proxy_filter",
+					    "receive_override_options"};
+	static const char *const reasons[] = {
+		"Mail by this service does not pass relaypool's milter: put it behind the others here, too. Without it "
+		"a "
+		"message takes the route that its sender and recipients give.",
+		"Mail by this service comes back from the filter as new mail, without relaypool's tag: it takes the "
+		"route "
+		"that its sender and recipients give.",
+		"Milters see neither header nor body of mail by this service, and cannot tag it: it takes the route "
+		"that "
+		"its sender and recipients give.",
+		"Mail by this service does not pass any milter: it takes the route that its sender and recipients "
+		"give.",
+	};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char *key = mem_printf("%s/%s", service, names[i]);
+		const char *value = look_item(services->look, ITEM_OVERRIDE, key);
+		bool matters = value && (i == 0   ? !has_milter(services, value)
+					 : i == 3 ? strstr(value, "no_milters") != NULL
+						  : *value != '\0');
+		if (matters)
+			add_override(services, key, value, reasons[i]);
+		free(key);
+	}
+}
+
+void check_services(const struct plan *plan, const struct setup_request *request, const struct look *look,
+		    struct report *report)
+{
+	const struct services services = {plan, request->conf, look, report, routes_need_tags(request->conf)};
+	const char *service;
+	const json_t *line;
+	check_names(&services);
+	json_object_foreach(look->services, service, line)
+	{
+		char *program = look_program(look, service);
+		check_chroot(&services, service, program);
+		if (strcmp(program, "smtpd") == 0 && !is_ours(look, service))
+			check_options(&services, service);
+		free(program);
+	}
+}

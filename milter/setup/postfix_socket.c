@@ -1,0 +1,180 @@
+/*
+ * relaypoold's sockets as Postfix's own user meets them: whether it may come there, whether relaypoold lets it in, and
+ * whether somebody listens. Called by postfix.c; only adds findings, and connects for a moment.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <grp.h>
+#include <netdb.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "postfix_private.h"
+
+#define GROUPS_MAX 64
+#define CONNECT_LIMIT 2 /* seconds */
+
+/* Who Postfix's processes are. */
+struct owner {
+	const char *name;
+	uid_t user;
+	gid_t groups[GROUPS_MAX];
+	int group_count;
+};
+
+static bool owner_find(const struct look *look, struct owner *owner)
+{
+	*owner = (struct owner){.name = look_expanded(look, "mail_owner"), .group_count = GROUPS_MAX};
+	const struct passwd *entry = getpwnam(owner->name);
+	if (!entry)
+		return false;
+	owner->user = entry->pw_uid;
+	return getgrouplist(owner->name, entry->pw_gid, owner->groups, &owner->group_count) != -1;
+}
+
+static bool in_group(const struct owner *owner, gid_t group)
+{
+	for (int i = 0; i < owner->group_count; i++)
+		if (owner->groups[i] == group)
+			return true;
+	return false;
+}
+
+/* `want` is 1 to pass a directory, 2 to connect to a socket. */
+static bool may(const struct owner *owner, const struct stat *info, mode_t want)
+{
+	unsigned shift = info->st_uid == owner->user ? 6 : in_group(owner, info->st_gid) ? 3 : 0;
+	return (info->st_mode >> shift & want) == want;
+}
+
+/* The first part of the path that keeps the owner out; NULL: none does, or it cannot be seen from here. The caller's. */
+static char *barrier(const struct owner *owner, const char *path)
+{
+	struct stat info;
+	for (const char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
+		char *part = slash ? mem_strndup(path, (size_t)(slash - path)) : mem_strdup(path);
+		if (stat(part, &info) == -1) {
+			free(part);
+			return NULL;
+		}
+		if (!may(owner, &info, slash ? 1 : 2))
+			return part;
+		free(part);
+		if (!slash)
+			return NULL;
+	}
+}
+
+/* ---- is somebody there ---- */
+
+static int connect_within(int family, const struct sockaddr *address, socklen_t length)
+{
+	const struct timeval limit = {.tv_sec = CONNECT_LIMIT};
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), reason = 0;
+	if (fd == -1)
+		return errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == -1 || connect(fd, address, length) == -1)
+		reason = errno;
+	close(fd);
+	return reason;
+}
+
+/* 0 if somebody listens there, else why not. */
+static int probe(const struct endpoint *endpoint)
+{
+	if (endpoint->kind == ENDPOINT_UNIX) {
+		struct sockaddr_un address = {.sun_family = AF_UNIX};
+		snprintf(address.sun_path, sizeof(address.sun_path), "%s", endpoint->path);
+		return connect_within(AF_UNIX, (struct sockaddr *)&address, sizeof(address));
+	}
+	char port[8];
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+	struct addrinfo *found;
+	snprintf(port, sizeof(port), "%u", endpoint->port);
+	if (getaddrinfo(endpoint->host, port, &hints, &found) != 0)
+		return ENOENT;
+	int reason = connect_within(found->ai_family, found->ai_addr, found->ai_addrlen);
+	freeaddrinfo(found);
+	return reason;
+}
+
+/* ---- findings ---- */
+
+static void check_barrier(const struct owner *owner, const struct endpoint *endpoint, const char *name,
+			  struct report *report)
+{
+	char *part = endpoint->kind == ENDPOINT_UNIX ? barrier(owner, endpoint->path) : NULL;
+	if (!part)
+		return;
+	char *why =
+		mem_printf("User %s may not use %s: give it to a group that %s is in (socket-group and socket-mode in "
+			   "relaypool.conf for the socket, mode 2750 for its directory).",
+			   owner->name, part, owner->name);
+	report_add(report, &(struct finding){.state = FINDING_WRONG,
+					     .where = "socket",
+					     .name = name,
+					     .is = part,
+					     .why = why,
+					     .stops = true});
+	free(why);
+	free(part);
+}
+
+static void check_listening(const struct endpoint *endpoint, const char *name, const char *meanwhile,
+			    struct report *report)
+{
+	int reason = probe(endpoint);
+	if (reason == 0)
+		report_add(report, &(struct finding){.where = "socket", .name = name});
+	else if (reason == EACCES)
+		report_note(report, "socket", name, "Whether relaypoold listens there can be seen by root only.");
+	else
+		report_note(report, "socket", name, "Nobody listens there (%s): relaypoold has to be started. %s",
+			    strerror(reason), meanwhile);
+}
+
+static void check_allowed(const struct conf *conf, const struct owner *owner, struct report *report)
+{
+	for (size_t i = 0; i < conf->allow_user_count; i++)
+		if (conf->allow_users[i] == owner->user)
+			return;
+	char *why = mem_printf(
+		"relaypoold takes no mail from user %s, as whom Postfix connects: add it to allow-users.", owner->name);
+	report_add(
+		report,
+		&(struct finding){
+			.state = FINDING_WRONG, .where = "socket", .name = "allow-users", .why = why, .stops = true});
+	free(why);
+}
+
+void check_sockets(const struct plan *plan, const struct setup_request *request, const struct look *look,
+		   struct report *report)
+{
+	const struct conf *conf = request->conf;
+	bool direct = conf->failover == FAILOVER_DIRECT;
+	const struct endpoint *way = direct ? &conf->smtp : spell_listener(conf, look);
+	struct owner owner;
+	(void)plan;
+	if (owner_find(look, &owner)) {
+		check_barrier(&owner, &conf->milter, "milter", report);
+		check_barrier(&owner, way, direct ? "smtp" : "lmtp", report);
+		check_allowed(conf, &owner, report);
+	} else {
+		report_note(report, "main.cf", "mail_owner",
+			    "There is no user %s on this host: who may use the sockets is not known.", owner.name);
+	}
+	check_listening(&conf->milter, "milter", "Mail passes without its tag until then.", report);
+	check_listening(way, direct ? "smtp" : "lmtp",
+			direct ? "Mail takes the direct way until then."
+			       : "Outbound mail waits in the queue until then.",
+			report);
+}
