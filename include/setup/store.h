@@ -47,12 +47,12 @@ bool store_forget(struct store *store, char error[SETUP_ERROR_SIZE]) MUST_CHECK;
 bool store_keep_file(struct store *store, const char *path, char error[SETUP_ERROR_SIZE]) MUST_CHECK;
 /* True if a file is kept under this path; `digest` becomes what it had, "" if there was none. */
 bool store_kept_file(const struct store *store, const char *path, char digest[STORE_DIGEST_SIZE]);
-/* Puts the file back as it was, at once and whole; or takes it away if there was none. */
+/* Puts the file back as it was, its time too, at once and whole; or takes it away if there was none. */
 bool store_restore_file(struct store *store, const char *path, char error[SETUP_ERROR_SIZE]) MUST_CHECK;
 
 /* Of a regular file's content; "" if there is no such file. */
 bool store_digest(const char *path, char digest[STORE_DIGEST_SIZE], char error[SETUP_ERROR_SIZE]) MUST_CHECK;
-/* A copy of a regular file, with mode 0600. */
+/* A copy of a regular file and its time, with mode 0600. */
 bool store_copy_file(const char *from, const char *to, char error[SETUP_ERROR_SIZE]) MUST_CHECK;
 /* Writes a file at once and whole: beside it first, with owner and mode, then in its place, all of it on the disk. */
 bool store_write_file(const char *path, const char *text, size_t length, uid_t owner, gid_t group, mode_t mode,

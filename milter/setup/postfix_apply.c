@@ -25,29 +25,25 @@ static const char *const edited[] = {"main.cf", "master.cf"};
 
 struct rehearsal {
 	struct store *store;
-	json_t *set; /* what main.cf sets as postconf shows it once the services are there; NULL: not asked yet */
+	char *directory;
+	json_t *set;       /* what main.cf sets as postconf shows it once the services are there; NULL: not asked yet */
+	struct look after; /* how it will be */
+	char digests[EDITED][STORE_DIGEST_SIZE];
 };
 
 /* After a step: what the files are now is one of the states they may be found in. */
-static bool note_digests(const char *directory, void *arg, char error[SETUP_ERROR_SIZE])
+static bool note_step(const char *directory, void *arg, char error[SETUP_ERROR_SIZE])
 {
 	struct rehearsal *rehearsal = arg;
 	for (size_t i = 0; i < EDITED; i++) {
-		char *path = mem_printf("%s/%s", directory, edited[i]), digest[STORE_DIGEST_SIZE];
+		char *path = mem_printf("%s/%s", directory, edited[i]), *digest = rehearsal->digests[i];
 		bool good = store_digest(path, digest, error);
 		free(path);
 		if (!good)
 			return false;
 		memory_add_digest(rehearsal->store, edited[i], digest);
 	}
-	if (!rehearsal->set) {
-		struct look look;
-		if (!look_at(&look, directory, error))
-			return false;
-		rehearsal->set = json_incref(look.set);
-		look_free(&look);
-	}
-	return true;
+	return rehearsal->set || look_set(directory, &rehearsal->set, error);
 }
 
 static bool copy_file(const char *from, const char *to, const char *file, char error[SETUP_ERROR_SIZE])
@@ -57,6 +53,15 @@ static bool copy_file(const char *from, const char *to, const char *file, char e
 	free(source);
 	free(target);
 	return good;
+}
+
+/* postconf waits for two seconds where main.cf has just been written; nobody else writes to this one. */
+static void pretend_age(const char *directory)
+{
+	char *path = mem_printf("%s/main.cf", directory);
+	const struct timespec times[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+	utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW);
+	free(path);
 }
 
 static void remove_copy(const char *directory)
@@ -69,19 +74,41 @@ static void remove_copy(const char *directory)
 	rmdir(directory);
 }
 
+static bool is_edit(const struct item *item)
+{
+	return !item->right && item->kind != ITEM_FILE && item->kind != ITEM_DIRECTORY;
+}
+
+/* Everything is as the plan has it. */
+static bool verify(const struct plan *plan, const struct look *look, char error[SETUP_ERROR_SIZE])
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct item *item = &plan->items[i];
+		const char *now = is_edit(item) ? look_item(look, item->kind, item->name) : NULL;
+		if (!is_edit(item) || (item->shall ? now && strcmp(now, item->shall) == 0 : !now))
+			continue;
+		snprintf(error, SETUP_ERROR_SIZE, "postconf makes \"%.200s\" of %s, which was to be \"%.200s\"",
+			 now ? now : "", item->name, item->shall ? item->shall : "");
+		return false;
+	}
+	return true;
+}
+
 static bool rehearse(const struct plan *plan, const struct look *look, struct rehearsal *rehearsal,
 		     char error[SETUP_ERROR_SIZE])
 {
-	char *directory = mem_printf("%s/rehearsal", rehearsal->store->directory);
+	const char *directory = rehearsal->directory;
 	remove_copy(directory); /* of one that was interrupted */
 	bool good = mkdir(directory, 0700) == 0;
 	if (!good)
 		snprintf(error, SETUP_ERROR_SIZE, "cannot make %s: %s", directory, strerror(errno));
 	for (size_t i = 0; good && i < EDITED; i++)
 		good = copy_file(look->directory, directory, edited[i], error);
-	good = good && edit_run(directory, plan, note_digests, rehearsal, error);
+	good = good && edit_run(directory, plan, note_step, rehearsal, error);
+	if (good)
+		pretend_age(directory);
+	good = good && look_at(&rehearsal->after, directory, error) && verify(plan, &rehearsal->after, error);
 	remove_copy(directory);
-	free(directory);
 	return good;
 }
 
@@ -129,19 +156,18 @@ static bool keep_files(const struct plan *plan, const struct look *look, struct 
 	return good;
 }
 
-static bool remember(const struct plan *plan, const struct look *look, struct store *store,
+static bool remember(const struct plan *plan, const struct look *look, struct rehearsal *rehearsal,
 		     char error[SETUP_ERROR_SIZE])
 {
-	struct rehearsal rehearsal = {.store = store};
+	struct store *store = rehearsal->store;
 	memory_begin(store, look->directory);
-	bool good = keep_files(plan, look, store, error) && rehearse(plan, look, &rehearsal, error);
+	bool good = keep_files(plan, look, store, error) && rehearse(plan, look, rehearsal, error);
 	for (size_t i = 0; good && i < plan->count; i++) {
 		struct item item = plan->items[i];
-		item.was = (char *)was_of(&item, plan, &rehearsal);
+		item.was = (char *)was_of(&item, plan, rehearsal);
 		if (!item.right)
 			memory_add(store, &item);
 	}
-	json_decref(rehearsal.set);
 	return good && store_save(store, error);
 }
 
@@ -182,21 +208,20 @@ static bool make_files(const struct plan *plan, char error[SETUP_ERROR_SIZE])
 	return good;
 }
 
-/* Everything is as the plan has it. */
-static bool verify(const struct plan *plan, const struct look *look, char error[SETUP_ERROR_SIZE])
+/* The files are what the rehearsal said. */
+static bool as_rehearsed(const struct rehearsal *rehearsal, const char *directory, char error[SETUP_ERROR_SIZE])
 {
-	for (size_t i = 0; i < plan->count; i++) {
-		const struct item *item = &plan->items[i];
-		if (item->right || item->kind == ITEM_FILE || item->kind == ITEM_DIRECTORY)
-			continue;
-		const char *now = look_item(look, item->kind, item->name);
-		if (item->shall ? now && strcmp(now, item->shall) == 0 : !now)
-			continue;
-		snprintf(error, SETUP_ERROR_SIZE, "%s is \"%.200s\" after it was made \"%.200s\"", item->name,
-			 now ? now : "", item->shall ? item->shall : "");
-		return false;
+	bool good = true;
+	for (size_t i = 0; good && i < EDITED; i++) {
+		char *path = mem_printf("%s/%s", directory, edited[i]), digest[STORE_DIGEST_SIZE];
+		good = store_digest(path, digest, error);
+		if (good && rehearsal->set && strcmp(digest, rehearsal->digests[i]) != 0) {
+			snprintf(error, SETUP_ERROR_SIZE, "somebody else has changed %s meanwhile", path);
+			good = false;
+		}
+		free(path);
 	}
-	return true;
+	return good;
 }
 
 /* `postfix check`, which also says what is wrong elsewhere: only its failure counts. */
@@ -209,19 +234,16 @@ static bool postfix_check(const char *directory, char error[SETUP_ERROR_SIZE])
 	return good;
 }
 
-static bool carry_out(const struct plan *plan, const struct look *look, struct store *store,
+static bool carry_out(const struct plan *plan, const struct look *look, const struct rehearsal *rehearsal,
 		      char error[SETUP_ERROR_SIZE])
 {
 	char ignored[SETUP_ERROR_SIZE];
-	struct look after;
 	bool checks = postfix_check(look->directory, ignored);
 	if (!make_files(plan, error) || !edit_run(look->directory, plan, NULL, NULL, error) ||
-	    !look_at(&after, look->directory, error))
+	    !as_rehearsed(rehearsal, look->directory, error) || (checks && !postfix_check(look->directory, error)))
 		return false;
-	bool good = verify(plan, &after, error) && (!checks || postfix_check(look->directory, error));
-	memory_settle(store, look, &after);
-	look_free(&after);
-	return good && store_save(store, error);
+	memory_settle(rehearsal->store, look, &rehearsal->after);
+	return store_save(rehearsal->store, error);
 }
 
 /* It failed half-way: what was done goes back. The sentence in `error` is completed. */
@@ -238,17 +260,8 @@ static void take_back(const char *directory, struct store *store, char error[SET
 	free(sentence);
 }
 
-bool postfix_apply(const struct plan *plan, const struct look *look, struct store *store, struct report *report,
-		   char error[SETUP_ERROR_SIZE])
+static void add_changes(const struct plan *plan, struct report *report)
 {
-	bool first = !store->state;
-	if (!remember(plan, look, store, error))
-		return false;
-	if (!carry_out(plan, look, store, error)) {
-		if (first)
-			take_back(look->directory, store, error);
-		return false;
-	}
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct item *item = &plan->items[i];
 		bool text = item->kind != ITEM_FILE;
@@ -260,5 +273,23 @@ bool postfix_apply(const struct plan *plan, const struct look *look, struct stor
 							     .shall = text ? item->shall : NULL,
 							     .why = item->why});
 	}
-	return true;
+}
+
+bool postfix_apply(const struct plan *plan, const struct look *look, struct store *store, struct report *report,
+		   char error[SETUP_ERROR_SIZE])
+{
+	struct rehearsal rehearsal = {.store = store, .directory = mem_printf("%s/rehearsal", store->directory)};
+	bool first = !store->state, good = false;
+	if (remember(plan, look, &rehearsal, error)) {
+		good = carry_out(plan, look, &rehearsal, error);
+		if (!good && first)
+			take_back(look->directory, store, error);
+	}
+	if (good)
+		add_changes(plan, report);
+	if (rehearsal.after.directory)
+		look_free(&rehearsal.after);
+	json_decref(rehearsal.set);
+	free(rehearsal.directory);
+	return good;
 }

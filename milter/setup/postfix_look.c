@@ -25,6 +25,9 @@ char *look_find(const char *instance, char error[SETUP_ERROR_SIZE])
 			free(directory);
 			directory = NULL;
 		}
+	} else if (instance && run.code > 0) {
+		snprintf(error, SETUP_ERROR_SIZE, "postmulti knows no instance \"%s\"; `postmulti -l' lists them",
+			 instance);
 	} else if (run.code == -1 && strstr(error, "there is no program")) {
 		snprintf(error, SETUP_ERROR_SIZE, "Postfix is not installed here: there is no program %s",
 			 instance ? "postmulti" : "postconf");
@@ -90,11 +93,18 @@ static bool ask(const char *directory, const char *option, json_t *(*read)(char 
 	return good;
 }
 
+bool look_set(const char *directory, json_t **set, char error[SETUP_ERROR_SIZE])
+{
+	if (!ask(directory, "-n", read_pairs, set, error))
+		return false;
+	json_object_del(*set, "config_directory"); /* ours, by -c */
+	return true;
+}
+
 bool look_at(struct look *look, const char *directory, char error[SETUP_ERROR_SIZE])
 {
 	*look = (struct look){.directory = mem_strdup(directory)};
-	bool good = ask(directory, "-d", read_pairs, &look->values, error) &&
-		    ask(directory, "-n", read_pairs, &look->set, error) &&
+	bool good = ask(directory, "-d", read_pairs, &look->values, error) && look_set(directory, &look->set, error) &&
 		    ask(directory, "-x", read_pairs, &look->expanded, error) &&
 		    ask(directory, "-M", read_services, &look->services, error) &&
 		    ask(directory, "-F", read_pairs, &look->fields, error) &&
@@ -103,7 +113,6 @@ bool look_at(struct look *look, const char *directory, char error[SETUP_ERROR_SI
 		look_free(look);
 		return false;
 	}
-	json_object_del(look->set, "config_directory"); /* ours, by -c */
 	json_object_update(look->values, look->set);
 	return true;
 }

@@ -50,6 +50,8 @@ struct look {
 /* config_directory of the instance; NULL: the one that postconf(1) takes. The caller's; NULL with a sentence. */
 char *look_find(const char *instance, char error[SETUP_ERROR_SIZE]) MUST_CHECK;
 bool look_at(struct look *look, const char *directory, char error[SETUP_ERROR_SIZE]) MUST_CHECK;
+/* {parameter: value} of what main.cf of this directory sets; the caller's. */
+bool look_set(const char *directory, json_t **set, char error[SETUP_ERROR_SIZE]) MUST_CHECK;
 void look_free(struct look *look);
 /* What stands in main.cf or master.cf for it; NULL: nothing. */
 const char *look_item(const struct look *look, enum item_kind kind, const char *name);

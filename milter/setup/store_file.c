@@ -120,14 +120,17 @@ static bool sync_around(const char *path, char error[SETUP_ERROR_SIZE])
 	return good;
 }
 
-bool store_write_file(const char *path, const char *text, size_t length, uid_t owner, gid_t group, mode_t mode,
-		      char error[SETUP_ERROR_SIZE])
+/* `modified`: seconds since 1970; 0: now. */
+static bool write_file(const char *path, const char *text, size_t length, const struct stat *like, time_t modified,
+		       char error[SETUP_ERROR_SIZE])
 {
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+					  {.tv_sec = modified, .tv_nsec = modified ? 0 : UTIME_NOW}};
 	char *beside = mem_printf("%s.relaypool-new", path);
 	unlink(beside); /* of somebody who was interrupted; only one is at work */
 	int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	bool good = fd != -1 && write_whole(fd, text, length) && fchown(fd, owner, group) == 0 &&
-		    fchmod(fd, mode) == 0 && fsync(fd) == 0;
+	bool good = fd != -1 && write_whole(fd, text, length) && fchown(fd, like->st_uid, like->st_gid) == 0 &&
+		    fchmod(fd, like->st_mode & 07777) == 0 && futimens(fd, times) == 0 && fsync(fd) == 0;
 	if (fd != -1 && close(fd) == -1)
 		good = false;
 	good = good && rename(beside, path) == 0;
@@ -139,6 +142,13 @@ bool store_write_file(const char *path, const char *text, size_t length, uid_t o
 	return good && sync_around(path, error);
 }
 
+bool store_write_file(const char *path, const char *text, size_t length, uid_t owner, gid_t group, mode_t mode,
+		      char error[SETUP_ERROR_SIZE])
+{
+	const struct stat like = {.st_uid = owner, .st_gid = group, .st_mode = mode};
+	return write_file(path, text, length, &like, 0, error);
+}
+
 bool store_copy_file(const char *from, const char *to, char error[SETUP_ERROR_SIZE])
 {
 	struct content content;
@@ -146,9 +156,9 @@ bool store_copy_file(const char *from, const char *to, char error[SETUP_ERROR_SI
 		return false;
 	if (content.absent)
 		errno = ENOENT;
-	bool good = content.absent
-			    ? store_refuse(error, "open", from)
-			    : store_write_file(to, content.text, content.length, geteuid(), getegid(), 0600, error);
+	const struct stat like = {.st_uid = geteuid(), .st_gid = getegid(), .st_mode = 0600};
+	bool good = content.absent ? store_refuse(error, "open", from)
+				   : write_file(to, content.text, content.length, &like, content.info.st_mtime, error);
 	free(content.text);
 	return good;
 }
@@ -173,8 +183,9 @@ bool store_keep_file(struct store *store, const char *path, char error[SETUP_ERR
 	if (!files)
 		json_object_set_new(store->state, "files", files = json_object());
 	json_object_set_new(files, path,
-			    json_pack("{s:s, s:i, s:i, s:i}", "sha256", digest, "owner", (int)content.info.st_uid,
-				      "group", (int)content.info.st_gid, "mode", (int)(content.info.st_mode & 07777)));
+			    json_pack("{s:s, s:i, s:i, s:i, s:I}", "sha256", digest, "owner", (int)content.info.st_uid,
+				      "group", (int)content.info.st_gid, "mode", (int)(content.info.st_mode & 07777),
+				      "modified", (json_int_t)content.info.st_mtime));
 	return true;
 }
 
@@ -192,6 +203,9 @@ bool store_kept_file(const struct store *store, const char *path, char digest[ST
 static bool restore_from(const char *copy, const char *path, const json_t *entry, const char *digest,
 			 char error[SETUP_ERROR_SIZE])
 {
+	const struct stat like = {.st_uid = (uid_t)json_integer_value(json_object_get(entry, "owner")),
+				  .st_gid = (gid_t)json_integer_value(json_object_get(entry, "group")),
+				  .st_mode = (mode_t)json_integer_value(json_object_get(entry, "mode"))};
 	struct content content;
 	char found[STORE_DIGEST_SIZE];
 	if (!content_read(copy, &content, error))
@@ -201,10 +215,8 @@ static bool restore_from(const char *copy, const char *path, const json_t *entry
 	if (!good)
 		snprintf(error, SETUP_ERROR_SIZE, "%s is not the copy of %s that was kept", copy, path);
 	else
-		good = store_write_file(path, content.text, content.length,
-					(uid_t)json_integer_value(json_object_get(entry, "owner")),
-					(gid_t)json_integer_value(json_object_get(entry, "group")),
-					(mode_t)json_integer_value(json_object_get(entry, "mode")), error);
+		good = write_file(path, content.text, content.length, &like,
+				  (time_t)json_integer_value(json_object_get(entry, "modified")), error);
 	free(content.text);
 	return good;
 }

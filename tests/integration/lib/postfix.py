@@ -59,6 +59,11 @@ class Postfix:
         with open(os.path.join(self.config, "main.cf"), "w", encoding="utf-8") as file:
             for name, value in parameters.items():
                 file.write(f"{name} = {value}\n")
+        self.age()
+
+    def age(self):
+        """Postfix's programs wait for two seconds where main.cf has just been written; not after this."""
+        os.utime(os.path.join(self.config, "main.cf"), (1, 1))
 
     def _furnish_chroot(self):
         """What Debian's start script copies for the chrooted services."""
@@ -69,6 +74,7 @@ class Postfix:
 
     def postconf(self, *words):
         subprocess.run(["postconf", "-c", self.config, *words], check=True)
+        self.age()
 
     def set(self, **parameters):
         """Changes parameters; a running instance rereads them."""

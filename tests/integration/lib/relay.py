@@ -17,11 +17,11 @@ class RelayPostfix(Postfix):
     ACCEPTANCE = re.compile(r"/cleanup\[\d+\]: \w+: message-id=")  # in its log, one for each message
 
     def __init__(self, place=None, host=None, address=None, port=25, secure=True, store=None, certificate="right",
-                 parameters=None, name="relay", processes=200):
+                 parameters=None, name="relay", processes=200, username="customer"):
         self.address = address or (FAR if place else "127.0.0.2")
         self.host = host or ("relay.test" if place else "near.test")
         self.port, self.secure = port, secure
-        self.username, self.password = "customer", "correct-horse-battery"
+        self.username, self.password = username, "correct-horse-battery"
         super().__init__(name, {
             "myhostname": self.host,
             "mydestination": "",
