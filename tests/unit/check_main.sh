@@ -130,7 +130,7 @@ stop TERM
 [ $code = 0 ] || complain "soon after an unclean start it ends with $code"
 start
 said 'unclean=yes' # the relays may not yet have seen the end of what was killed
-sleep 6
+sleep 8
 stop TERM
 start
 said 'unclean=no'
