@@ -3,48 +3,57 @@ import os
 import re
 import subprocess
 
-from lib import scene, settings
-from lib.daemon import Relaypoold, relay_section
-from lib.front import FrontPostfix
+from lib import host, scene, settings
+from lib.daemon import relay_section
 from lib.relay import RelayPostfix
 
 
-def commands(begin, end):
-    """The indented lines between two lines of README, less those for systemd; on the front's configuration."""
+def commands(title):
+    """The indented lines of a section of README."""
     with open(os.path.join(settings.SOURCE, "README"), encoding="utf-8") as file:
-        part = re.search(f"^{begin}.*?^{end}", file.read(), re.MULTILINE | re.DOTALL).group()
-    lines = re.findall(r"^    (.*)$", part, re.MULTILINE)
-    assert lines, f"README has no commands from {begin!r} to {end!r}"
-    return "set -e\n" + "".join(f"{line}\n" for line in lines if not line.startswith("systemctl "))
+        part = re.search(f"^{title}\n.*?^[A-Z ]+$", file.read(), re.MULTILINE | re.DOTALL).group()
+    return re.findall(r"^    (.*)$", part, re.MULTILINE)
 
 
-def run(script, front):
-    subprocess.run(["sh", "-c", script.replace("/etc/postfix", front.config)], cwd=settings.SOURCE, check=True,
-                   env={**os.environ, "MAIL_CONFIG": front.config})
+def run(command):
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{command} ended with {result.returncode}: {result.stdout}{result.stderr}"
+    return result.stdout
 
 
-def shown(front):
-    return [subprocess.run(["postconf", "-c", front.config, option], capture_output=True, text=True, check=True).stdout
-            for option in ("-n", "-M")]
+def shown():
+    """The files of Postfix, and what postconf says of them."""
+    files = [subprocess.run(["cat", f"/etc/postfix/{name}"], capture_output=True, check=True).stdout
+             for name in ("main.cf", "master.cf")]
+    return files + [run(f"postconf {option}") for option in ("-n", "-M")]
 
 
-def send(front, user):
-    front.sendmail(b"Subject: x\r\n\r\ntext\r\n", "a@front.test", [f"{user}@far.example"])
+def send(front, recipient):
+    front.sendmail(b"Subject: x\r\n\r\ntext\r\n", "a@front.test", [recipient])
     front.drain(30)
 
 
 def test_readme_registers_and_undoes():
+    show, apply, check, undo, one_domain = commands("REGISTERING WITH THE MTA")
+    host.furnish()
     far = RelayPostfix(secure=False).start()
-    front = FrontPostfix({"relayhost": f"[{far.address}]:{far.port}"})
-    before = shown(front)
-    daemon = Relaypoold(front, relay_section("far", far)).start()
+    front = host.HostPostfix({"relayhost": f"[{far.address}]:{far.port}"})
+    daemon = host.HostRelaypoold(front, relay_section("far", far)).start()
+    before = shown()
     front.start()
-    run(commands("REGISTERING WITH POSTFIX", "To undo"), front)
-    send(front, "pooled")
-    run(commands("To undo", "The two copies"), front)
-    scene.equal(shown(front), before, "settings after the undoing")
-    send(front, "alone")
+    assert "default_transport" in run(show)
+    scene.equal(shown(), before, "settings after a look")
+    run(apply)
+    run(check)
+    send(front, "pooled@far.example")
+    run(undo)
+    scene.equal(shown(), before, "settings after the undoing")
+    send(front, "alone@far.example")
+    run(one_domain)
+    send(front, "other@far.example")
+    send(front, "domain@example.org")
     transports = {recipient: transport for transport, recipient in
                   re.findall(r"postfix/(\S+)\[\d+\]: \w+: to=<(\w+)@", front.log())}
-    scene.equal(transports, {"pooled": "relaypool/lmtp", "alone": "smtp"}, "transports")
+    scene.equal(transports, {"pooled": "relaypool/lmtp", "alone": "smtp", "other": "smtp", "domain": "relaypool/lmtp"},
+                "transports")
     assert "status=sent" in daemon.log(), daemon.log()
