@@ -94,6 +94,23 @@ static bool verify(const struct plan *plan, const struct look *look, char error[
 	return true;
 }
 
+/* `postfix check`, which also says what is wrong elsewhere: only its failure counts. */
+static bool postfix_check(const char *directory, char error[SETUP_ERROR_SIZE])
+{
+	struct run run;
+	bool good =
+		run_program((const char *const[]){"postfix", "-c", directory, "check", NULL}, RUN_LIMIT, &run, error);
+	run_free(&run);
+	return good;
+}
+
+/* What Postfix has against it that it has not against the present configuration. */
+static bool passes_check(const char *rehearsed, const char *present, char error[SETUP_ERROR_SIZE])
+{
+	char ignored[SETUP_ERROR_SIZE];
+	return postfix_check(rehearsed, error) || !postfix_check(present, ignored);
+}
+
 static bool rehearse(const struct plan *plan, const struct look *look, struct rehearsal *rehearsal,
 		     char error[SETUP_ERROR_SIZE])
 {
@@ -107,7 +124,8 @@ static bool rehearse(const struct plan *plan, const struct look *look, struct re
 	good = good && edit_run(directory, plan, note_step, rehearsal, error);
 	if (good)
 		pretend_age(directory);
-	good = good && look_at(&rehearsal->after, directory, error) && verify(plan, &rehearsal->after, error);
+	good = good && look_at(&rehearsal->after, directory, error) && verify(plan, &rehearsal->after, error) &&
+	       passes_check(directory, look->directory, error);
 	remove_copy(directory);
 	return good;
 }
@@ -224,23 +242,11 @@ static bool as_rehearsed(const struct rehearsal *rehearsal, const char *director
 	return good;
 }
 
-/* `postfix check`, which also says what is wrong elsewhere: only its failure counts. */
-static bool postfix_check(const char *directory, char error[SETUP_ERROR_SIZE])
-{
-	struct run run;
-	bool good =
-		run_program((const char *const[]){"postfix", "-c", directory, "check", NULL}, RUN_LIMIT, &run, error);
-	run_free(&run);
-	return good;
-}
-
 static bool carry_out(const struct plan *plan, const struct look *look, const struct rehearsal *rehearsal,
 		      char error[SETUP_ERROR_SIZE])
 {
-	char ignored[SETUP_ERROR_SIZE];
-	bool checks = postfix_check(look->directory, ignored);
 	if (!make_files(plan, error) || !edit_run(look->directory, plan, NULL, NULL, error) ||
-	    !as_rehearsed(rehearsal, look->directory, error) || (checks && !postfix_check(look->directory, error)))
+	    !as_rehearsed(rehearsal, look->directory, error))
 		return false;
 	memory_settle(rehearsal->store, look, &rehearsal->after);
 	return store_save(rehearsal->store, error);

@@ -79,11 +79,15 @@ class Postfix:
     def set(self, **parameters):
         """Changes parameters; a running instance rereads them."""
         self.postconf("-e", *(f"{name}={value}" for name, value in parameters.items()))
-        if self.running:
-            self._postfix("reload")
+        self.reload()
 
     def unset(self, *names):
         self.postconf("-X", *names)
+        self.reload()
+
+    def reload(self):
+        """Whoever has changed main.cf: a running instance rereads it."""
+        self.age()
         if self.running:
             self._postfix("reload")
 

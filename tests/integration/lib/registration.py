@@ -25,6 +25,7 @@ class Registration:
         command = [os.path.join(settings.BUILD, "relaypoolctl"), "-c", self.daemon.config_path, "setup", "postfix",
                    *(["-i", self.instance] if self.instance else []), *words]
         result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        self.front.age()
         output = result.stdout + result.stderr
         if code is not None and result.returncode != code:
             raise AssertionError(f"setup postfix {' '.join(words)} ended with {result.returncode}:\n{output}")
