@@ -12,7 +12,8 @@
 
 /* The instance at work. */
 struct instance {
-	const struct setup_request *request;
+	struct setup_request request;
+	char **domains; /* of an earlier --apply; NULL: those of the request hold */
 	struct look look;
 	struct store store;
 	struct plan plan;
@@ -27,7 +28,7 @@ static const char *option_of(const struct setup_request *request)
 
 static bool reload(const struct instance *instance, char error[SETUP_ERROR_SIZE])
 {
-	const char *name = instance->request->instance;
+	const char *name = instance->request.instance;
 	const char *named[] = {"postmulti", "-i", name, "-p", "reload", NULL};
 	const char *plain[] = {"postfix", "-c", instance->look.directory, "reload", NULL};
 	struct run run;
@@ -40,10 +41,14 @@ static bool reload(const struct instance *instance, char error[SETUP_ERROR_SIZE]
 static bool finish(const struct instance *instance, struct report *report, const char *then,
 		   char error[SETUP_ERROR_SIZE])
 {
-	const char *name = instance->request->instance;
-	if (instance->request->reload) {
-		if (!reload(instance, error))
+	const char *name = instance->request.instance;
+	if (instance->request.reload) {
+		char why[SETUP_ERROR_SIZE];
+		if (!reload(instance, why)) {
+			snprintf(error, SETUP_ERROR_SIZE,
+				 "the files are written, but Postfix has not read them: %.900s", why);
 			return false;
+		}
 		report_close(report, "Postfix has read its configuration again. %s", then);
 	} else {
 		char *command = name ? mem_printf("postmulti -i %s -p reload", name) : mem_strdup("postfix reload");
@@ -72,10 +77,10 @@ static void add_items(const struct plan *plan, struct report *report)
 
 static void add_obstacles(const struct instance *instance, struct report *report)
 {
-	check_services(&instance->plan, instance->request, &instance->look, report);
-	check_settings(&instance->plan, instance->request, &instance->look, report);
-	check_senders(instance->request, &instance->look, report);
-	check_sockets(&instance->plan, instance->request, &instance->look, report);
+	check_services(&instance->plan, &instance->request, &instance->look, report);
+	check_settings(&instance->plan, &instance->request, &instance->look, report);
+	check_senders(&instance->request, &instance->look, report);
+	check_sockets(&instance->plan, &instance->request, &instance->look, report);
 }
 
 static unsigned changes_of(const struct plan *plan)
@@ -88,9 +93,9 @@ static unsigned changes_of(const struct plan *plan)
 
 static void close_look(const struct instance *instance, struct report *report)
 {
-	unsigned changes = changes_of(&instance->plan),
-		 others = report->counts[FINDING_WRONG] + report->counts[FINDING_CONFLICT];
-	const char *option = option_of(instance->request);
+	unsigned changes = changes_of(&instance->plan);
+	unsigned others = report->counts[FINDING_WRONG] + report->counts[FINDING_CONFLICT] - report->stops;
+	const char *option = option_of(&instance->request);
 	char *other = others > 0 ? mem_printf(" %u more %s left to you.", others, others == 1 ? "is" : "are")
 				 : mem_strdup("");
 	if (report->stops > 0)
@@ -111,7 +116,7 @@ static bool apply(struct instance *instance, struct report *report, char error[S
 {
 	static const char then[] = "relaypoolctl setup postfix --undo takes it all back.";
 	add_obstacles(instance, report);
-	if (report->stops > 0 && !instance->request->force) {
+	if (report->stops > 0 && !instance->request.force) {
 		report_close(report, "Nothing was changed: see what stands above as conflict or wrong. --force goes on "
 				     "all the same.");
 		return true;
@@ -156,22 +161,32 @@ static bool show(struct instance *instance, struct report *report)
 	return true;
 }
 
+/* A check of what was applied for some domains is one for those. */
+static void take_domains(struct instance *instance)
+{
+	if (instance->request.action == SETUP_CHECK && instance->request.domain_count == 0) {
+		instance->domains = memory_domains(&instance->store, &instance->request.domain_count);
+		instance->request.domains = instance->domains;
+	}
+}
+
 static bool act(struct instance *instance, struct report *report, char error[SETUP_ERROR_SIZE])
 {
-	if (instance->request->action == SETUP_UNDO)
+	if (instance->request.action == SETUP_UNDO)
 		return undo(instance, report, error);
-	plan_make(&instance->plan, instance->request, &instance->look);
+	take_domains(instance);
+	plan_make(&instance->plan, &instance->request, &instance->look);
 	if (instance->plan.problem) {
 		snprintf(error, SETUP_ERROR_SIZE, "%s", instance->plan.problem);
 		return false;
 	}
 	memory_give_back(&instance->store, &instance->look, &instance->plan);
-	return instance->request->action == SETUP_APPLY ? apply(instance, report, error) : show(instance, report);
+	return instance->request.action == SETUP_APPLY ? apply(instance, report, error) : show(instance, report);
 }
 
 bool setup_postfix(const struct setup_request *request, struct report *report, char error[SETUP_ERROR_SIZE])
 {
-	struct instance instance = {.request = request};
+	struct instance instance = {.request = *request};
 	bool changes = request->action == SETUP_APPLY || request->action == SETUP_UNDO;
 	char *directory = look_find(request->instance, error);
 	if (!directory)
@@ -184,6 +199,7 @@ bool setup_postfix(const struct setup_request *request, struct report *report, c
 	} else {
 		good = false;
 	}
+	free(instance.domains);
 	plan_free(&instance.plan);
 	if (instance.look.directory)
 		look_free(&instance.look);

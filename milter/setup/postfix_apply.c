@@ -178,7 +178,7 @@ static bool remember(const struct plan *plan, const struct look *look, struct re
 		     char error[SETUP_ERROR_SIZE])
 {
 	struct store *store = rehearsal->store;
-	memory_begin(store, look->directory);
+	memory_begin(store, look->directory, plan);
 	bool good = keep_files(plan, look, store, error) && rehearse(plan, look, rehearsal, error);
 	for (size_t i = 0; good && i < plan->count; i++) {
 		struct item item = plan->items[i];

@@ -2,8 +2,8 @@
  * What was before and what was made of it, as the store's state has it. Called to apply and to undo. Decides what is
  * still ours; changes nothing but the state in memory.
  *
- *   {"schema": 1, "mta": "postfix", "directory": "/etc/postfix", "digests": {"main.cf": ["…", …], …}, "files": {…},
- *    "items": [{"kind": "parameter", "name": "default_transport", "was": null, "wrote": "relaypool:…", "part": null}]}
+ *   {"schema": 1, "mta": "postfix", "directory": "/etc/postfix", "domains": [], "digests": {"main.cf": ["…", …], …},
+ *    "files": {…}, "items": [{"kind": "parameter", "name": "default_transport", "was": null, "wrote": "relaypool:…", "part": null}]}
  */
 #include <config.h>
 
@@ -23,11 +23,27 @@ static json_t *items_of(const struct store *store)
 	return json_object_get(store->state, "items");
 }
 
-void memory_begin(struct store *store, const char *directory)
+void memory_begin(struct store *store, const char *directory, const struct plan *plan)
 {
 	if (!store->state)
 		store->state = json_pack("{s:i, s:s, s:o, s:{}, s:[]}", "schema", 1, "mta", "postfix", "directory",
 					 text_or_null(directory), "digests", "items");
+	json_t *domains = json_array();
+	for (size_t i = 0; i < plan->domain_count; i++)
+		json_array_append_new(domains, text_or_null(plan->domains[i]));
+	json_object_set_new(store->state, "domains", domains);
+}
+
+char **memory_domains(const struct store *store, size_t *count)
+{
+	const json_t *list = json_object_get(store->state, "domains");
+	*count = json_array_size(list);
+	char **domains = *count > 0 ? mem_array(*count, sizeof(*domains)) : NULL;
+	for (size_t i = 0; i < *count; i++) {
+		const char *domain = json_string_value(json_array_get(list, i));
+		domains[i] = (char *)(domain ? domain : "");
+	}
+	return domains;
 }
 
 /* ---- items ---- */

@@ -345,9 +345,15 @@ static char *nexthop(const struct look *look, const struct conf *conf)
 void plan_make(struct plan *plan, const struct setup_request *request, const struct look *look)
 {
 	const struct conf *conf = request->conf;
-	*plan = (struct plan){.capacity = capacity(conf, true), .nexthop = nexthop(look, conf)};
+	*plan = (struct plan){.domains = request->domains,
+			      .domain_count = request->domain_count,
+			      .capacity = capacity(conf, true),
+			      .nexthop = nexthop(look, conf)};
+	if (conf->failover == FAILOVER_DIRECT && conf->smtp.port == UINT16_MAX)
+		plan->problem =
+			mem_strdup("smtp in relaypool.conf has port 65535: the direct way needs the port behind it");
 	for (size_t i = 0; i < request->domain_count; i++)
-		if (!domain_good(request->domains[i]))
+		if (!plan->problem && !domain_good(request->domains[i]))
 			plan->problem = mem_printf("--domain \"%s\": this is no domain", request->domains[i]);
 	if (plan->problem)
 		return;

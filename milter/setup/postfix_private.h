@@ -97,10 +97,12 @@ struct item {
 struct plan {
 	struct item *items;
 	size_t count;
-	unsigned capacity; /* messages that the relays take at once */
-	char *milter;      /* the element of smtpd_milters */
-	char *nexthop;     /* behind "relaypool:" in default_transport */
-	char *problem;     /* why there can be none; NULL */
+	char *const *domains; /* of the request, borrowed; the only ones whose mail is to go to relaypoold */
+	size_t domain_count;  /* 0: all mail is */
+	unsigned capacity;    /* messages that the relays take at once */
+	char *milter;         /* the element of smtpd_milters */
+	char *nexthop;        /* behind "relaypool:" in default_transport */
+	char *problem;        /* why there can be none; NULL */
 };
 
 void plan_make(struct plan *plan, const struct setup_request *request, const struct look *look);
@@ -148,8 +150,10 @@ bool edit_run(const char *directory, const struct plan *plan, edit_step_fn *step
 
 /* ---- postfix_memory.c: the state of the store ---- */
 
-/* Begins a state if there is none. */
-void memory_begin(struct store *store, const char *directory);
+/* Begins a state if there is none; for these domains, or all mail. */
+void memory_begin(struct store *store, const char *directory, const struct plan *plan);
+/* Those of the last --apply, an array of the caller's with texts of the state; NULL: it was for all mail. */
+char **memory_domains(const struct store *store, size_t *count);
 /* Remembers what an item was before the first --apply, and what it is to become. */
 void memory_add(struct store *store, const struct item *item);
 void memory_drop(struct store *store, enum item_kind kind, const char *name);

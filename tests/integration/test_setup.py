@@ -168,6 +168,7 @@ def test_one_domain_first():
     setup.run("--apply", "--domain", "one.example", "--domain", "two.example")
     front.reload()
     send(front, "two", "two.example")
+    scene.equal(setup.wrong(), {}, "what is wrong while two domains are applied")
     setup.run("--apply")
     front.reload()
     send(front, "all")
