@@ -120,9 +120,9 @@ def test_hung_daemon_costs_a_session_its_timeout_and_nothing_else():
 
 def _with_direct_way():
     """(front, daemon, store): the way past relaypoold leads to the same relay, which wants TLS and AUTH of either."""
-    store = Store()
+    front, store = FrontSendmail(DIRECT), Store()
     relay = RelayPostfix(store=store.path, address="127.0.0.3", host="second.test", port=10025).start()
-    front, daemon = scene.pooled(relay_section("far", relay), front=FrontSendmail(DIRECT), failover="direct",
+    front, daemon = scene.pooled(relay_section("far", relay), front=front, failover="direct",
                                  smtp="inet:10025@127.0.0.2")
     with open("/etc/mail/authinfo", "w", encoding="utf-8") as file:
         os.chmod("/etc/mail/authinfo", 0o600)

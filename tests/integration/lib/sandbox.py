@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x20000000, 0x40000000
-MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 0x1000, 0x2000, 0x4000, 0x40000
 PR_SET_PDEATHSIG = 1
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 
@@ -75,13 +75,15 @@ def bind(path, target):
 
 def private(path, work):
     """An own directory there, which shows what was in it: what is made in it is seen by the sandbox only."""
-    before = os.path.join(work, "before", path.strip("/"))
+    before, ours = (os.path.join(work, place, path.strip("/")) for place in ("before", "ours"))
     os.makedirs(before)
+    os.makedirs(ours)
     _mount(path, before, flags=MS_BIND | MS_REC)
-    _mount("tmpfs", path, "tmpfs")
-    os.chmod(path, 0o755)
+    _mount("tmpfs", ours, "tmpfs")
+    os.chmod(ours, 0o755)
     for name in os.listdir(before):
-        os.symlink(os.path.join(before, name), os.path.join(path, name))
+        os.symlink(os.path.join(before, name), os.path.join(ours, name))
+    _mount(ours, path, flags=MS_MOVE)  # at once: what runs already finds all of it at any moment
 
 
 def _read(path):
