@@ -30,6 +30,7 @@ def shown():
 
 def send(front, recipient):
     front.sendmail(b"Subject: x\r\n\r\ntext\r\n", "a@front.test", [recipient])
+    scene.wait_for_line(front, f": to=<{recipient}>", 30)  # pickup's messages are in no queue for a moment
     front.drain(30)
 
 
