@@ -41,9 +41,6 @@ define(`_RELAYPOOL_FAILOVER_', ifdef(`__D__', `_ARG2_'))
 dnl F= is empty: without the milter, and where it takes longer than this, mail goes on as if there were none.
 INPUT_MAIL_FILTER(`relaypool', `S=unix:'_RELAYPOOL_DIRECTORY_`/milter.sock, F=, T=C:2s;S:5s;R:5s;E:10s')
 
-dnl When the queue is run, as it is when relaypoold is back, several processes share what waits.
-_DEFIFNOT(`confMAX_RUNNERS_PER_QUEUE', `10')
-
 dnl What was relay:HOST, or another mailer and a host, is the host alone in a list of hosts.
 define(`_RELAYPOOL_STRIP_', `ifelse(index(`$1', `$2:'), `0', `substr(`$1', len(`$2:'))', `$1')')
 ifelse(_RELAYPOOL_FAILOVER_, `direct',
