@@ -149,6 +149,7 @@ bool memory_back(const struct made *made, const struct look *look, char **shall,
 	if (!same(*shall, present))
 		return true;
 	free(*shall);
+	*shall = NULL;
 	return false;
 }
 

@@ -169,8 +169,8 @@ size_t memory_count(const struct store *store);
 /* The `index`th; false behind the last. */
 bool memory_next(const struct store *store, size_t index, struct made *made) MUST_CHECK;
 /*
- * What becomes of it when it is undone: true with the value to come in `*shall` (the caller's; NULL: it goes). False if
- * it is not ours any more, or is as it was already, which `*as_before` says.
+ * What becomes of it when it is undone: true with the value to come in `*shall` (the caller's; NULL: it goes). False
+ * and NULL if it is not ours any more, or is as it was already, which `*as_before` says.
  */
 bool memory_back(const struct made *made, const struct look *look, char **shall, bool *as_before) MUST_CHECK;
 

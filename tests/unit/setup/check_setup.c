@@ -5,7 +5,9 @@
 
 int main(void)
 {
-	SRunner *runner = srunner_create(report_suite());
+	SRunner *runner = srunner_create(list_suite());
+	srunner_add_suite(runner, plan_suite());
+	srunner_add_suite(runner, report_suite());
 	srunner_add_suite(runner, run_suite());
 	srunner_add_suite(runner, store_suite());
 	srunner_run_all(runner, CK_ENV);

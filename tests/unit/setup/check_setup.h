@@ -4,6 +4,8 @@
 
 #include <check.h>
 
+Suite *list_suite(void);
+Suite *plan_suite(void);
 Suite *report_suite(void);
 Suite *run_suite(void);
 Suite *store_suite(void);

@@ -1,0 +1,316 @@
+/* What relaypool wants of Postfix, from relaypool.conf and what postconf would have shown; and the way back. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/conf.h"
+#include "base/mem.h"
+#include "check_setup.h"
+#include "postfix_private.h"
+
+#define RELAYS                                                                            \
+	"relay \"a\" { host = \"a.example\"\n max-connections = 120\n tls = \"none\" }\n" \
+	"relay \"b\" { host = \"b.example\"\n max-connections = 20\n tls = \"none\" }\n"
+#define MILTER                                                                                          \
+	"{ unix:relaypool/milter.sock, default_action=accept, connect_timeout=2s, command_timeout=5s, " \
+	"content_timeout=10s }"
+
+static struct conf *conf;
+static struct look look;
+static struct plan plan;
+
+static void load(const char *text)
+{
+	char path[] = "/tmp/check_plan.XXXXXX", error[CONF_ERROR_SIZE];
+	int fd = mkstemp(path);
+	ck_assert_int_ne(fd, -1);
+	FILE *file = fdopen(fd, "w");
+	fputs(text, file);
+	fclose(file);
+	conf_unref(&conf);
+	conf = conf_load(path, error);
+	unlink(path);
+	ck_assert_msg(conf != NULL, "%s", error);
+}
+
+static void set(const char *name, const char *value)
+{
+	json_object_set_new(look.set, name, json_string(value));
+	json_object_set_new(look.values, name, json_string(value));
+	json_object_set_new(look.expanded, name, json_string(value));
+}
+
+/* Nothing set; a queue directory that is nowhere, so that no directory of this host is looked at. */
+static void begin(void)
+{
+	look = (struct look){.directory = mem_strdup("/nowhere/postfix"),
+			     .values = json_object(),
+			     .expanded = json_object(),
+			     .set = json_object(),
+			     .services = json_object(),
+			     .fields = json_object(),
+			     .overrides = json_object()};
+	json_object_set_new(look.expanded, "queue_directory", json_string("/var/spool/postfix"));
+	json_object_set_new(look.expanded, "default_process_limit", json_string("100"));
+	load(RELAYS);
+}
+
+static void end(void)
+{
+	plan_free(&plan);
+	look_free(&look);
+	conf_unref(&conf);
+}
+
+static void make(char **domains, size_t count)
+{
+	const struct setup_request request = {.conf = conf, .domains = domains, .domain_count = count};
+	plan_free(&plan);
+	plan_make(&plan, &request, &look);
+}
+
+static const struct item *item_of(const char *name)
+{
+	for (size_t i = 0; i < plan.count; i++)
+		if (strcmp(plan.items[i].name, name) == 0)
+			return &plan.items[i];
+	return NULL;
+}
+
+static void assert_shall(const char *name, const char *shall)
+{
+	const struct item *item = item_of(name);
+	ck_assert_msg(item != NULL, "%s is not in the plan", name);
+	ck_assert_msg(!item->right, "%s is right already", name);
+	ck_assert_str_eq(item->shall, shall);
+}
+
+static void assert_right(const char *name)
+{
+	const struct item *item = item_of(name);
+	ck_assert_msg(item != NULL && item->right, "%s is not right", name);
+}
+
+START_TEST(a_bare_postfix_gets_all_of_it)
+{
+	make(NULL, 0);
+	assert_shall("default_transport", "relaypool:unix:relaypool/lmtp.sock");
+	assert_shall("smtpd_milters", MILTER);
+	assert_shall("non_smtpd_milters", MILTER);
+	assert_shall("smtp_header_checks", "regexp:$config_directory/relaypool_header_checks");
+	assert_shall("relaypool_destination_concurrency_limit", "140");
+	assert_shall("relaypool_initial_destination_concurrency", "140");
+	assert_shall("relaypool_destination_concurrency_failed_cohort_limit", "0");
+	assert_shall(
+		"relaypool/unix",
+		"relaypool unix - - n - 140 lmtp -o syslog_name=postfix/relaypool -o lmtp_send_xforward_command=yes "
+		"-o lmtp_data_done_timeout=600s -o lmtp_tls_security_level=none -o lmtp_sasl_auth_enable=no "
+		"-o lmtp_generic_maps=$smtp_generic_maps");
+	ck_assert_ptr_eq(item_of("default_transport"), &plan.items[plan.count - 1]);
+}
+END_TEST
+
+START_TEST(sockets_are_spelt_as_postfix_wants_them)
+{
+	load("milter = \"inet:2425@localhost\"\nlmtp = \"inet:2424@[::1]\"\n" RELAYS);
+	make(NULL, 0);
+	assert_shall("default_transport", "relaypool:inet:[::1]:2424");
+	ck_assert_ptr_nonnull(strstr(plan.milter, "{ inet:localhost:2425, default_action"));
+	load("milter = \"unix:/run/relaypool/milter.sock\"\n"
+	     "lmtp = { \"unix:/run/relaypool/lmtp.sock\", \"unix:/var/spool/postfix/relaypool/lmtp.sock\" }\n" RELAYS);
+	make(NULL, 0);
+	assert_shall("default_transport", "relaypool:unix:relaypool/lmtp.sock");
+	ck_assert_ptr_nonnull(strstr(plan.milter, "{ unix:/run/relaypool/milter.sock, "));
+}
+END_TEST
+
+START_TEST(what_is_there_stays_beside_ours)
+{
+	set("smtpd_milters", "inet:localhost:8891, inet:localhost:11332");
+	set("non_smtpd_milters", "inet:localhost:8891");
+	set("smtp_header_checks", "pcre:/etc/postfix/own");
+	make(NULL, 0);
+	assert_shall("smtpd_milters", "inet:localhost:8891, inet:localhost:11332, " MILTER);
+	assert_shall("non_smtpd_milters", "inet:localhost:8891, " MILTER);
+	assert_shall("smtp_header_checks", "regexp:$config_directory/relaypool_header_checks, pcre:/etc/postfix/own");
+}
+END_TEST
+
+START_TEST(ours_is_known_in_every_spelling)
+{
+	set("smtpd_milters", "inet:a:1, { unix:/var/spool/postfix/relaypool/milter.sock, default_action=accept }");
+	json_object_set_new(look.values, "non_smtpd_milters", json_string("$smtpd_milters"));
+	make(NULL, 0);
+	assert_right("smtpd_milters");
+	assert_right("non_smtpd_milters");
+	set("smtpd_milters", "unix:relaypool/milter.sock, inet:a:1");
+	make(NULL, 0);
+	assert_shall("smtpd_milters", "inet:a:1, " MILTER);
+	set("smtpd_milters", "inet:a:1, unix:relaypool/milter.sock");
+	make(NULL, 0);
+	assert_shall("smtpd_milters", "inet:a:1, " MILTER); /* mail would be refused while it is down */
+	json_object_set_new(look.expanded, "milter_default_action", json_string("accept"));
+	make(NULL, 0);
+	assert_right("smtpd_milters");
+	load("milter = \"inet:2425@127.0.0.1\"\n" RELAYS);
+	set("smtpd_milters", "{ inet:localhost:2425, default_action=accept }");
+	make(NULL, 0);
+	assert_right("smtpd_milters");
+}
+END_TEST
+
+START_TEST(domains_have_transport_maps)
+{
+	char *domains[] = {(char *)"one.example", (char *)"two.example"};
+	set("transport_maps", "hash:/etc/postfix/transport");
+	make(domains, 2);
+	assert_shall("transport_maps",
+		     "inline:{ { one.example = relaypool:unix:relaypool/lmtp.sock }, "
+		     "{ two.example = relaypool:unix:relaypool/lmtp.sock } }, hash:/etc/postfix/transport");
+	ck_assert_ptr_null(item_of("default_transport"));
+	set("transport_maps", item_of("transport_maps")->shall);
+	make(domains, 1);
+	assert_shall("transport_maps",
+		     "inline:{ { one.example = relaypool:unix:relaypool/lmtp.sock } }, hash:/etc/postfix/transport");
+	domains[0] = (char *)"x } , y";
+	make(domains, 1);
+	ck_assert_ptr_nonnull(plan.problem);
+}
+END_TEST
+
+START_TEST(the_direct_way_has_its_services)
+{
+	load("failover = \"direct\"\nsmtp = \"inet:10025@127.0.0.1\"\ndeadline = 800\n" RELAYS);
+	make(NULL, 0);
+	assert_shall("default_transport", "relaypool:[127.0.0.1]:10025");
+	assert_shall("relaypool_destination_recipient_limit", "1");
+	assert_shall("relaypool_direct_destination_concurrency_limit", "140");
+	ck_assert_ptr_nonnull(strstr(item_of("relaypool/unix")->shall, "-o smtp_fallback_relay=[127.0.0.1]:10026 "));
+	ck_assert_ptr_nonnull(strstr(item_of("relaypool/unix")->shall, "-o smtp_data_done_timeout=860s "));
+	ck_assert_ptr_nonnull(item_of("127.0.0.1:10026/inet"));
+	ck_assert_ptr_nonnull(item_of("relaypool_direct/unix"));
+}
+END_TEST
+
+START_TEST(an_entry_of_ours_keeps_what_was_added)
+{
+	json_object_set_new(look.services, "relaypool/unix", json_string("relaypool unix - - y - 50 lmtp -o x=y"));
+	json_object_set_new(look.fields, "relaypool/unix/command", json_string("lmtp -o x=y"));
+	json_object_set_new(look.fields, "relaypool/unix/process_limit", json_string("50"));
+	json_object_set_new(look.overrides, "relaypool/unix/lmtp_data_done_timeout", json_string("9m"));
+	make(NULL, 0);
+	assert_right("relaypool/unix");
+	assert_shall("relaypool/unix/process_limit", "140");
+	assert_shall("relaypool/unix/lmtp_data_done_timeout", "600s");
+	json_object_set_new(look.overrides, "relaypool/unix/lmtp_data_done_timeout", json_string("1h"));
+	json_object_set_new(look.fields, "relaypool/unix/process_limit", json_string("0"));
+	make(NULL, 0);
+	assert_right("relaypool/unix/lmtp_data_done_timeout");
+	ck_assert_ptr_null(item_of("relaypool/unix/process_limit"));
+}
+END_TEST
+
+START_TEST(times_are_read_as_postfix_does)
+{
+	ck_assert_int_eq(plan_seconds("600"), 600);
+	ck_assert_int_eq(plan_seconds("600s"), 600);
+	ck_assert_int_eq(plan_seconds("10m"), 600);
+	ck_assert_int_eq(plan_seconds("2h"), 7200);
+	ck_assert_int_eq(plan_seconds("1w"), 604800);
+	ck_assert_int_eq(plan_seconds("soon"), -1);
+	ck_assert_int_eq(plan_seconds("5y"), -1);
+}
+END_TEST
+
+/* ---- the way back ---- */
+
+static struct store store;
+
+/* What became of a parameter that was `was` and was made `wrote`, if it is `present` now. */
+static void assert_back(const char *was, const char *wrote, const char *part, const char *present, const char *expected)
+{
+	char *shall = NULL;
+	bool as_before;
+	const struct made made = {ITEM_PARAMETER, "p", was, wrote, part};
+	json_object_del(look.set, "p");
+	if (present)
+		set("p", present);
+	bool back = memory_back(&made, &look, &shall, &as_before);
+	ck_assert_str_eq(back ? (shall ? shall : "(goes)") : as_before ? "(as before)" : "(kept)", expected);
+	free(shall);
+}
+
+START_TEST(only_what_is_ours_goes_back)
+{
+	assert_back(NULL, "x", NULL, "x", "(goes)");
+	assert_back("old", "x", NULL, "x", "old");
+	assert_back("old", "x", NULL, "other", "(kept)");
+	assert_back("old", "x", NULL, NULL, "(kept)");
+	assert_back("old", "x", NULL, "old", "(as before)");
+	assert_back(NULL, "x", NULL, NULL, "(as before)");
+	assert_back("a", "a, x", "x", "a, x", "a");
+	assert_back("a", "a, x", "x", "b, x, c", "b, c");
+	assert_back("a", "a, x", "x", "b", "(kept)");
+	assert_back(NULL, "x", "x", "x, b", "b");
+	assert_back(NULL, "y, x", "x", "x", "(goes)");
+}
+END_TEST
+
+START_TEST(what_was_first_is_remembered)
+{
+	struct made made;
+	struct item item = {.kind = ITEM_PARAMETER, .name = (char *)"p", .was = (char *)"old", .shall = (char *)"one"};
+	memory_begin(&store, "/etc/postfix", &plan);
+	memory_add(&store, &item);
+	item.was = (char *)"one", item.shall = (char *)"two";
+	memory_add(&store, &item);
+	ck_assert(memory_next(&store, 0, &made));
+	ck_assert_str_eq(made.was, "old");
+	ck_assert_str_eq(made.wrote, "two");
+	item.was = (char *)"by hand", item.shall = (char *)"three";
+	memory_add(&store, &item);
+	ck_assert(memory_next(&store, 0, &made));
+	ck_assert_str_eq(made.was, "by hand");
+	ck_assert(!memory_next(&store, 1, &made));
+	json_decref(store.state);
+	store.state = NULL;
+}
+END_TEST
+
+START_TEST(what_is_not_wanted_any_more_is_given_back)
+{
+	char *domains[] = {(char *)"one.example"};
+	make(domains, 1);
+	memory_begin(&store, "/etc/postfix", &plan);
+	memory_add(&store, item_of("transport_maps"));
+	set("transport_maps", item_of("transport_maps")->shall);
+	make(NULL, 0);
+	memory_give_back(&store, &look, &plan);
+	const struct item *last = &plan.items[plan.count - 1];
+	ck_assert_str_eq(last->name, "transport_maps");
+	ck_assert(!last->shall && !last->right);
+	json_decref(store.state);
+	store.state = NULL;
+}
+END_TEST
+
+Suite *plan_suite(void)
+{
+	Suite *suite = suite_create("plan");
+	TCase *tests = tcase_create("wanted");
+	tcase_add_checked_fixture(tests, begin, end);
+	tcase_add_test(tests, a_bare_postfix_gets_all_of_it);
+	tcase_add_test(tests, sockets_are_spelt_as_postfix_wants_them);
+	tcase_add_test(tests, what_is_there_stays_beside_ours);
+	tcase_add_test(tests, ours_is_known_in_every_spelling);
+	tcase_add_test(tests, domains_have_transport_maps);
+	tcase_add_test(tests, the_direct_way_has_its_services);
+	tcase_add_test(tests, an_entry_of_ours_keeps_what_was_added);
+	tcase_add_test(tests, times_are_read_as_postfix_does);
+	tcase_add_test(tests, only_what_is_ours_goes_back);
+	tcase_add_test(tests, what_was_first_is_remembered);
+	tcase_add_test(tests, what_is_not_wanted_any_more_is_given_back);
+	suite_add_tcase(suite, tests);
+	return suite;
+}
