@@ -132,8 +132,8 @@ static bool apply(struct instance *instance, struct report *report, char error[S
 static bool undo(struct instance *instance, struct report *report, char error[SETUP_ERROR_SIZE])
 {
 	static const char then[] =
-		"Mail that waits in the queue takes its old way after that, at once with `postqueue -f'; it "
-		"may carry one X-Relaypool field, which names nobody.";
+		"Mail that waits in the queue takes its old way after that, at once with `postqueue -f' of "
+		"that instance; it may carry one X-Relaypool field, which names nobody.";
 	if (!instance->store.state) {
 		snprintf(error, SETUP_ERROR_SIZE, "there is nothing to undo: no --apply has changed %s",
 			 instance->look.directory);

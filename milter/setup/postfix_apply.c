@@ -266,6 +266,14 @@ static void take_back(const char *directory, struct store *store, char error[SET
 	free(sentence);
 }
 
+/* An earlier --apply is there: what it made stays with what is new. */
+static void say_unfinished(char error[SETUP_ERROR_SIZE])
+{
+	size_t length = strlen(error);
+	snprintf(error + length, SETUP_ERROR_SIZE - length,
+		 "; what was changed until then stays: another --apply goes on, --undo takes all of it back");
+}
+
 static void add_changes(const struct plan *plan, struct report *report)
 {
 	for (size_t i = 0; i < plan->count; i++) {
@@ -290,6 +298,8 @@ bool postfix_apply(const struct plan *plan, const struct look *look, struct stor
 		good = carry_out(plan, look, &rehearsal, error);
 		if (!good && first)
 			take_back(look->directory, store, error);
+		else if (!good)
+			say_unfinished(error);
 	}
 	if (good)
 		add_changes(plan, report);

@@ -1,6 +1,6 @@
 /*
  * relaypoold's sockets as Postfix's own user meets them: whether it may come there, whether relaypoold lets it in, and
- * whether somebody listens. Called by postfix.c; only adds findings, and connects for a moment.
+ * whether somebody listens. Called by postfix.c; only adds findings.
  */
 #include <config.h>
 
@@ -76,33 +76,39 @@ static char *barrier(const struct owner *owner, const char *path)
 
 /* ---- is somebody there ---- */
 
-static int connect_within(int family, const struct sockaddr *address, socklen_t length)
+/* 0 if somebody listens there, else why not. */
+static int probe_unix(const char *path)
 {
 	const struct timeval limit = {.tv_sec = CONNECT_LIMIT};
-	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), reason = 0;
-	if (fd == -1)
-		return errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == -1 || connect(fd, address, length) == -1)
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), reason = 0;
+	if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == -1 ||
+	    connect(fd, (struct sockaddr *)&address, sizeof(address)) == -1)
 		reason = errno;
-	close(fd);
+	if (fd != -1)
+		close(fd);
 	return reason;
 }
 
-/* 0 if somebody listens there, else why not. */
-static int probe(const struct endpoint *endpoint)
+/*
+ * The same, without a connection that relaypoold would log as refused, as nobody speaks on it: an address that is
+ * listened on cannot be had by another socket.
+ */
+static int probe_inet(const struct endpoint *endpoint)
 {
-	if (endpoint->kind == ENDPOINT_UNIX) {
-		struct sockaddr_un address = {.sun_family = AF_UNIX};
-		snprintf(address.sun_path, sizeof(address.sun_path), "%s", endpoint->path);
-		return connect_within(AF_UNIX, (struct sockaddr *)&address, sizeof(address));
-	}
 	char port[8];
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
 	struct addrinfo *found;
 	snprintf(port, sizeof(port), "%u", endpoint->port);
 	if (getaddrinfo(endpoint->host, port, &hints, &found) != 0)
 		return ENOENT;
-	int reason = connect_within(found->ai_family, found->ai_addr, found->ai_addrlen);
+	int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1, reason = ECONNREFUSED;
+	if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == -1 ||
+	    bind(fd, found->ai_addr, found->ai_addrlen) == -1)
+		reason = errno == EADDRINUSE ? 0 : errno;
+	if (fd != -1)
+		close(fd);
 	freeaddrinfo(found);
 	return reason;
 }
@@ -119,12 +125,14 @@ static void check_barrier(const struct owner *owner, const struct endpoint *endp
 		mem_printf("User %s may not use %s: give it to a group that %s is in (socket-group and socket-mode in "
 			   "relaypool.conf for the socket, mode 2750 for its directory).",
 			   owner->name, part, owner->name);
+	char *access_name = mem_printf("%s/access", name);
 	report_add(report, &(struct finding){.state = FINDING_WRONG,
 					     .where = "socket",
-					     .name = name,
+					     .name = access_name,
 					     .is = part,
 					     .why = why,
 					     .stops = true});
+	free(access_name);
 	free(why);
 	free(part);
 }
@@ -132,7 +140,7 @@ static void check_barrier(const struct owner *owner, const struct endpoint *endp
 static void check_listening(const struct endpoint *endpoint, const char *name, const char *meanwhile,
 			    struct report *report)
 {
-	int reason = probe(endpoint);
+	int reason = endpoint->kind == ENDPOINT_UNIX ? probe_unix(endpoint->path) : probe_inet(endpoint);
 	if (reason == 0)
 		report_add(report, &(struct finding){.where = "socket", .name = name});
 	else if (reason == EACCES)

@@ -131,22 +131,23 @@ static bool map_names_transport(const char *list)
 	return found;
 }
 
-/* The parameter that still brings mail to the transport; NULL: none does. Borrowed from the look. */
+static bool names_transport(const char *name, const char *value)
+{
+	return names(value, PLAN_TRANSPORT, ":") || (strstr(name, "transport") && strcmp(value, PLAN_TRANSPORT) == 0);
+}
+
+/* The setting that still brings mail to the transport; NULL: none does. Borrowed from the look. */
 static const char *transport_user(const struct look *look)
 {
+	static const char *const maps[] = {"transport_maps", "sender_dependent_default_transport_maps"};
+	const json_t *places[] = {look->set, look->overrides}, *value;
 	const char *name;
-	const json_t *value;
-	json_object_foreach((json_t *)look->set, name, value)
-	{
-		const char *text = json_string_value(value);
-		if (names(text, PLAN_TRANSPORT, ":") ||
-		    (strstr(name, "transport") && strcmp(text, PLAN_TRANSPORT) == 0))
-			return name;
-		if ((strcmp(name, "transport_maps") == 0 ||
-		     strcmp(name, "sender_dependent_default_transport_maps") == 0) &&
-		    map_names_transport(look_expanded(look, name)))
-			return name;
-	}
+	for (size_t i = 0; i < 2; i++)
+		json_object_foreach((json_t *)places[i], name,
+				    value) if (names_transport(name, json_string_value(value))) return name;
+	for (size_t i = 0; i < 2; i++)
+		if (map_names_transport(look_expanded(look, maps[i])))
+			return maps[i];
 	return NULL;
 }
 

@@ -62,6 +62,18 @@ static bool directory_private(const char *path, char error[SETUP_ERROR_SIZE])
 	return false;
 }
 
+/* What is above may not be there yet below a prefix of its own; anybody may look at it. */
+static void parents_make(const char *path)
+{
+	char *part = mem_strdup(path);
+	for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(part, 0755); /* or it is there, or the next one fails and says why */
+		*slash = '/';
+	}
+	free(part);
+}
+
 static bool directory_make(const char *path, char error[SETUP_ERROR_SIZE])
 {
 	if (mkdir(path, 0700) == -1 && errno != EEXIST)
@@ -118,6 +130,8 @@ static bool read_state(struct store *store, char error[SETUP_ERROR_SIZE])
 bool store_open(struct store *store, const char *name, enum store_access access, char error[SETUP_ERROR_SIZE])
 {
 	*store = (struct store){.lock = -1, .directory = store_path(store_root(), name)};
+	if (access == STORE_CHANGE)
+		parents_make(store_root());
 	bool good =
 		access == STORE_LOOK || (directory_make(store_root(), error) && take_lock(store, error) &&
 					 directory_make(store->directory, error) && store_sync(store_root(), error));

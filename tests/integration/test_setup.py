@@ -46,6 +46,8 @@ def there_and_back(front, daemon, far, instance=None, pooled="relaypool/lmtp"):
         front.reload()
     send(front, "pooled")
     scene.equal(setup.wrong(), {}, "what is wrong after --apply")
+    way = setup.findings("--check")["smtp" if daemon.keys.get("smtp") else "lmtp"]
+    scene.equal(way["state"], "ok", "that relaypoold listens")
     assert "Nothing had to be changed" in setup.run("--apply")
     setup.run("--undo", *reload)
     scene.equal(setup.photograph(), before, "files after --undo")
@@ -53,7 +55,7 @@ def there_and_back(front, daemon, far, instance=None, pooled="relaypool/lmtp"):
         front.reload()
     send(front, "after")
     scene.equal(transports(front), {"before": "smtp", "pooled": pooled, "after": "smtp"}, "transports")
-    assert "status=sent" in daemon.log(), daemon.log()
+    assert "status=sent" in daemon.log() and "refused" not in daemon.log(), daemon.log()
     far.drain(20)
 
 
@@ -359,6 +361,36 @@ def test_check_says_what_is_in_the_way():
             "default_transport": "missing", "milter": "note"}.items():
         scene.equal(found.get(name), state, name)
     setup.run("--apply", code=1)
+
+
+def test_place_and_access():
+    """Our milter hidden in a parameter before others; sockets that Postfix may not use."""
+    front, daemon = beside(NOBODY)
+    front.postconf("-e", "ours=unix:relaypool/milter.sock", "smtpd_milters=$ours, inet:127.0.0.1:1")
+    setup = Registration(front, daemon)
+    scene.equal(setup.wrong()["smtpd_milters"], "wrong", "a milter in a parameter")
+    os.chmod(daemon.sockets, 0o700)
+    finding = setup.findings("--check", code=1)["lmtp/access"]
+    scene.equal([finding["state"], finding["is"], finding["stops"]], ["wrong", daemon.sockets, True],
+                "a directory that is closed to Postfix")
+    setup.run("--apply", code=1)
+
+
+def test_failover_changes():
+    """Another way of failover in relaypool.conf: what the first needed goes, what was before it is remembered."""
+    front, daemon = beside(NOBODY)
+    setup = Registration(front, daemon)
+    before = setup.photograph()
+    setup.run("--apply")
+    once = setup.photograph()
+    daemon.write_config(failover="direct", smtp=f"inet:{scene.DIRECT_PORT}@127.0.0.1")
+    setup.run("--apply")
+    scene.equal(setup.wrong(), {}, "what is wrong with failover direct")
+    daemon.write_config(failover="queue", smtp=None)
+    setup.run("--apply")
+    scene.equal([setup.wrong(), setup.photograph()["-M"]], [{}, once["-M"]], "back with failover queue")
+    setup.run("--undo")
+    scene.equal(setup.photograph(), before, "files after --undo")
 
 
 def test_limits_and_times_that_have_become_too_small():

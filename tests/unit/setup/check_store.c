@@ -93,6 +93,20 @@ START_TEST(looking_makes_nothing)
 }
 END_TEST
 
+START_TEST(what_is_above_is_made)
+{
+	struct stat info;
+	char *root = mem_printf("%s/var/lib/setup", place), *above = mem_printf("%s/var", place);
+	setenv(STORE_ENVIRONMENT, root, 1);
+	begin_store();
+	store_close(&store);
+	ck_assert_int_eq(stat(above, &info), 0);
+	ck_assert_uint_eq(info.st_mode & 022, 0);
+	free(root);
+	free(above);
+}
+END_TEST
+
 START_TEST(only_one_may_change)
 {
 	struct store other;
@@ -207,6 +221,7 @@ Suite *store_suite(void)
 	tcase_add_checked_fixture(tests, make_place, remove_place);
 	tcase_add_test(tests, a_state_is_there_for_the_next_one);
 	tcase_add_test(tests, looking_makes_nothing);
+	tcase_add_test(tests, what_is_above_is_made);
 	tcase_add_test(tests, only_one_may_change);
 	tcase_add_test(tests, a_place_that_others_may_write_to_is_refused);
 	tcase_add_test(tests, a_file_comes_back_with_its_mode);
