@@ -6,14 +6,15 @@ import smtplib
 import ssl
 import subprocess
 
-from lib import certificates, host, scene, settings
+from lib import certificates, host, sandbox, scene, settings
 from lib.daemon import relay_section, section
 from lib.dovecot import PASSWORD, Dovecot
-from lib.front import FrontPostfix
+from lib.front import PORT, FrontPostfix
 from lib.guide import Guide, blocks
 from lib.link import Link
 from lib.message import Message
 from lib.relay import RelayPostfix
+from lib.sendmail import LOCAL, MASTER, PLACE, FrontSendmail
 from lib.smtp import SmtpClient
 from lib.store import Store
 
@@ -32,6 +33,14 @@ SECTIONS = {
         "WHEN IT DOES NOT WORK": "trouble",
         "BY RELAYPOOLCTL": "setup",
         "THE FIRST DAY": "setup",
+    },
+    "SENDMAIL": {
+        "SOCKETS": "sendmail_by_hand",
+        "BY RELAYPOOLCTL": "sendmail_setup",
+        "BY HAND": "sendmail_by_hand",
+        "WHILE RELAYPOOLD IS DOWN": "sendmail_direct",
+        "MAIL BY SENDMAIL(1), AND QUEUE GROUPS": "sendmail_trouble",
+        "WHEN IT DOES NOT WORK": "sendmail_trouble",
     },
     "SMARTHOST": {
         "OUR END: POSTFIX, BY ADDRESS": "address",
@@ -418,3 +427,150 @@ remote_smtp:
     subprocess.run([*exim, "-q"], check=True)  # as root, which a delivery at once would not be
     log = _read(os.path.join(directory, "main.log"))
     assert f" => {recipient} R=smarthost " in log, log
+
+
+MC = "/etc/mail/sendmail.mc"
+
+
+class HostSendmail(FrontSendmail):
+    """Sendmail as a package has it: its programs in the path, its features below /usr/share, its .mc in /etc/mail."""
+
+    def __init__(self):
+        super().__init__(feature="")
+        self.starts = 1
+        sandbox.private("/usr/share", settings.work())
+        shutil.copytree(os.path.join(settings.SENDMAIL, "usr/share/sendmail"), "/usr/share/sendmail")
+        os.makedirs("/run/sendmail/mta")
+        os.symlink(os.path.join(PLACE, "pid"), "/run/sendmail/mta/sendmail.pid")
+        os.symlink(self.program, os.path.join(PLACE, "mailq"))
+        programs = os.path.join(settings.SENDMAIL, "usr/libexec/sendmail")
+        os.environ["PATH"] = f"{PLACE}:{os.environ['PATH']}:{programs}"
+        text = MASTER.format(place=PLACE, port=PORT, queues="", mode="background", local=LOCAL, lines="")
+        with open(MC, "w", encoding="utf-8") as file:
+            file.write("include(`/usr/share/sendmail/cf/m4/cf.m4')dnl" + text)
+        subprocess.run(f"m4 {MC} >/etc/mail/sendmail.cf", shell=True, check=True)
+
+    def insert(self, text, before="{local}"):
+        """Lines of sendmail.mc, before MAILER and its kind."""
+        content = _read(MC)
+        place = content.index(before if before != "{local}" else LOCAL)
+        with open(MC, "w", encoding="utf-8") as file:
+            file.write(content[:place] + text + content[place:])
+
+
+def _sendmail(names=("far",), addresses=(), **keys):
+    """(guide, front, daemon, {name: relay}): a host with relaypoold, and Sendmail not registered with it."""
+    host.furnish(addresses)
+    relays, text = {}, ""
+    for number, name in enumerate(names, 2):
+        relays[name] = RelayPostfix(secure=False, store=Store(f"{name}-store").path, name=name, port=587,
+                                    address=f"127.0.0.{number + 1}", host=("second.test", "third.test")[number - 2]).start()
+        text += relay_section(name, relays[name])
+    guide = Guide("SENDMAIL", {"smtp.example.com": relays[names[0]].address})  # there is no name server
+    front = HostSendmail()
+    return guide, front.start(), host.HostRelaypoold(front, text, **keys), relays
+
+
+def _submit_here(front, recipient):
+    front.sendmail(b"Subject: x\n\ntext\n", "a@front.test", [recipient])
+    front.drain(20)
+
+
+def _mailers(front):
+    """{recipient: the mailer that sent it}"""
+    return dict(re.findall(r"to=<?([^>,]+@[^>,]+)>?, .*mailer=(\w+), .*stat=Sent", front.log()))
+
+
+def _wait_for_restart(front):
+    """Once more than before it has said that it starts; until then its port may be closed, or the old one's."""
+    front.starts += 1
+    settings.wait_until(lambda: front.log().count("starting daemon") >= front.starts, 10, "Sendmail's restart")
+    host.wait_for_smtp("127.0.0.1", PORT)
+
+
+def test_sendmail_by_hand():
+    guide, front, daemon, _relays = _sendmail(milter=None, lmtp=None)
+    before = _read("/etc/mail/sendmail.cf")
+    guide.put("SOCKETS", 0)
+    daemon.start()
+    shown = guide.run("SOCKETS", 1)
+    assert re.search(r"^755 relaypool:relaypool /run/relaypool$", shown, re.MULTILINE), shown
+    guide.run("BY HAND", 0)
+    front.insert(guide.text("BY HAND", 1))
+    assert "Mrelaypool" in guide.run("BY HAND", 2)
+    _wait_for_restart(front)
+    assert "mailer relaypool, host localhost" in guide.run("BY HAND", 3)
+    _submit_here(front, "pooled@example.net")
+    guide.run("BY HAND", 4)
+    scene.equal(_read("/etc/mail/sendmail.cf"), before, "sendmail.cf after the undoing")
+    front.insert(guide.text("BY HAND", 5) + guide.text("BY HAND", 1))
+    guide.put("BY HAND", 6)
+    guide.run("BY HAND", 7)
+    _wait_for_restart(front)
+    shown = [subprocess.run(["sendmail", "-bt"], input=f"/parse a@{domain}\n", capture_output=True, text=True,
+                            check=True).stdout for domain in ("example.net", "example.com")]
+    assert "mailer relaypool, host localhost" in shown[0] and "mailer relay, host [127.0.0.3]" in shown[1], shown
+    _submit_here(front, "domain@example.net")
+    scene.equal([_mailers(front)[f"{name}@example.net"] for name in ("pooled", "domain")], ["relaypool"] * 2, "mailers")
+    scene.equal(daemon.log().count("status=sent"), 2, "messages by relaypoold")
+    _finish(guide, "sendmail_by_hand")
+
+
+def test_sendmail_goes_on_alone_while_relaypoold_is_down():
+    guide, front, daemon, relays = _sendmail()
+    guide.run("BY HAND", 0)
+    guide.put("WHILE RELAYPOOLD IS DOWN", 1)
+    front.insert(guide.text("WHILE RELAYPOOLD IS DOWN", 2))
+    daemon.start()
+    guide.run("WHILE RELAYPOOLD IS DOWN", 3)
+    _wait_for_restart(front)
+    _submit_here(front, "pooled@example.net")
+    daemon.stop()
+    _submit_here(front, "down@example.net")
+    guide.run("WHILE RELAYPOOLD IS DOWN", 0)
+    relays["far"].drain(10)
+    scene.equal((daemon.log().count("status=sent"), relays["far"].accepted()), (1, 2), "by relaypoold, and to the relay")
+    _finish(guide, "sendmail_direct")
+
+
+def test_sendmail_when_it_does_not_work():
+    guide, front, daemon, _relays = _sendmail()
+    daemon.start()
+    guide.run("BY HAND", 0)
+    front.insert(guide.text("BY HAND", 1))
+    guide.run("BY HAND", 2)
+    _wait_for_restart(front)
+    _submit_here(front, "pooled@example.net")
+    assert "far" in guide.run("WHEN IT DOES NOT WORK", 0)
+    daemon.stop()
+    front.sendmail(b"Subject: x\n\nx\n", "a@front.test", ["waits@example.net"])
+    settings.wait_until(lambda: "stat=Deferred" in front.log(), 10, "mail that waits")
+    assert "waits@example.net" in guide.run("WHEN IT DOES NOT WORK", 2), front.log()
+    assert "is empty" in guide.run("MAIL BY SENDMAIL(1), AND QUEUE GROUPS"), front.log()
+    daemon.start()
+    front.drain(10)
+    queue_id = re.search(r": (\w+): to=<?waits@example.net>?, .*mailer=relaypool", front.log()).group(1)
+    assert "reply" in guide.run("WHEN IT DOES NOT WORK", 3, QUEUE_ID=queue_id)
+    assert "default" in guide.run("WHEN IT DOES NOT WORK", 1)
+    _finish(guide, "sendmail_trouble")
+
+
+def test_sendmail_by_relaypoolctl():
+    guide, front, daemon, _relays = _sendmail()
+    daemon.start()
+    guide.run("BY HAND", 0)
+    before = [_read(path) for path in (MC, "/etc/mail/sendmail.cf")]
+    assert "relaypool" in guide.run("BY RELAYPOOLCTL", 0)
+    assert "relaypool" in guide.run("BY RELAYPOOLCTL", 1)
+    scene.equal([_read(path) for path in (MC, "/etc/mail/sendmail.cf")], before, "files after looking")
+    guide.run("BY RELAYPOOLCTL", 2)
+    _wait_for_restart(front)
+    _submit_here(front, "pooled@example.net")
+    scene.equal(daemon.log().count("status=sent"), 1, "messages by relaypoold")
+    guide.run("BY RELAYPOOLCTL", 3)
+    scene.equal([_read(path) for path in (MC, "/etc/mail/sendmail.cf")], before, "files after the undoing")
+    guide.run("BY RELAYPOOLCTL", 4)
+    _wait_for_restart(front)
+    _submit_here(front, "domain@example.net")
+    scene.equal(daemon.log().count("status=sent"), 2, "messages by relaypoold")
+    _finish(guide, "sendmail_setup")
