@@ -17,6 +17,12 @@ dnl In relaypool.conf: milter = "unix:/run/relaypool/milter.sock", lmtp = "unix:
 dnl no sockets below a directory that others than its owner may write to, such as /tmp.
 dnl confRECEIVED_HEADER, if it is changed, has to say `id $i': it shows to which message a tag belongs.
 dnl
+dnl Defined before that line, these say otherwise:
+dnl
+dnl	define(`RELAYPOOL_MILTER', `inet:8899@127.0.0.1')dnl		where the milter listens
+dnl	define(`RELAYPOOL_MAILER_ARGS', `TCP [127.0.0.1] 2424')dnl	where LMTP does; or FILE and a path
+dnl	define(`RELAYPOOL_DOMAINS', `example.com example.net')dnl	only mail to these goes to relaypoold
+dnl
 dnl With failover = "queue", the default, mail waits in Sendmail's queue while relaypoold is away. With
 dnl
 dnl	define(`SMART_HOST', `[smtp.example.com]')dnl	the direct way: the provider's relay, as without relaypool
@@ -39,7 +45,10 @@ define(`_RELAYPOOL_DIRECTORY_', ifdef(`__D__', `ifelse(defn(`_ARG_'), `', ``/run
 define(`_RELAYPOOL_FAILOVER_', ifdef(`__D__', `_ARG2_'))
 
 dnl F= is empty: without the milter, and where it takes longer than this, mail goes on as if there were none.
-INPUT_MAIL_FILTER(`relaypool', `S=unix:'_RELAYPOOL_DIRECTORY_`/milter.sock, F=, T=C:2s;S:5s;R:5s;E:10s')
+INPUT_MAIL_FILTER(`relaypool', `S='ifdef(`RELAYPOOL_MILTER', `defn(`RELAYPOOL_MILTER')', ``unix:'_RELAYPOOL_DIRECTORY_`/milter.sock'')`, F=, T=C:2s;S:5s;R:5s;E:10s')
+
+dnl With RELAYPOOL_DOMAINS, SMART_HOST is as it was when this is through.
+ifdef(`SMART_HOST', `pushdef(`SMART_HOST', defn(`SMART_HOST'))')
 
 dnl What was relay:HOST, or another mailer and a host, is the host alone in a list of hosts.
 define(`_RELAYPOOL_STRIP_', `ifelse(index(`$1', `$2:'), `0', `substr(`$1', len(`$2:'))', `$1')')
@@ -56,7 +65,18 @@ define(`_RELAYPOOL_FLAGS_', `DFMuXak')
 define(`_RELAYPOOL_ARGS_', ifdef(`RELAY_MAILER_ARGS', `defn(`RELAY_MAILER_ARGS')', ``TCP $h''))',
 `define(`SMART_HOST', `relaypool:localhost')
 define(`_RELAYPOOL_FLAGS_', `mDFMuXakz')
-define(`_RELAYPOOL_ARGS_', `FILE '_RELAYPOOL_DIRECTORY_`/lmtp.sock')')
+define(`_RELAYPOOL_ARGS_', ifdef(`RELAYPOOL_MAILER_ARGS', `defn(`RELAYPOOL_MAILER_ARGS')', ``FILE '_RELAYPOOL_DIRECTORY_`/lmtp.sock''))')
+
+ifdef(`RELAYPOOL_DOMAINS', `
+define(`_RELAYPOOL_HOSTS_', _RELAYPOOL_STRIP_(defn(`SMART_HOST'), `relaypool'))
+popdef(`SMART_HOST')
+PUSHDIVERT(6)
+C{RelaypoolDomains}defn(`RELAYPOOL_DOMAINS')
+POPDIVERT
+PUSHDIVERT(3)
+R$* < @ $={RelaypoolDomains} . > $*	$#relaypool $@ _RELAYPOOL_HOSTS_ $: $1 < @ $2 . > $3
+R$* < @ $={RelaypoolDomains} > $*	$#relaypool $@ _RELAYPOOL_HOSTS_ $: $1 < @ $2 > $3
+POPDIVERT')
 
 dnl z is LMTP; k, since relaypoold may greet with the name of this host. The rest is as in mailer esmtp and relay.
 PUSHDIVERT(7)
@@ -72,7 +92,7 @@ m4wrap(`PUSHDIVERT(-1)
 define(`confINPUT_MAIL_FILTERS', _RELAYPOOL_OTHERS_(confINPUT_MAIL_FILTERS)`relaypool')
 ifdef(`_MAILER_smtp_', `', `errprint(`*** ERROR: FEATURE(relaypool) needs MAILER(smtp)
 ')')
-ifelse(index(defn(`SMART_HOST'), `relaypool:'), `0', `', `errprint(`*** ERROR: SMART_HOST is defined again behind FEATURE(relaypool)
+ifelse(ifdef(`RELAYPOOL_DOMAINS', `0', `index(defn(`SMART_HOST'), `relaypool:')'), `0', `', `errprint(`*** ERROR: SMART_HOST is defined again behind FEATURE(relaypool)
 ')')
 POPDIVERT`'dnl
 ')
