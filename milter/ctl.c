@@ -134,6 +134,8 @@ static int usage(FILE *to, int code)
 		"       relaypoolctl [-j] [-c FILE] setup postfix [-i INSTANCE]\n"
 		"                    [--check | --apply | --undo] [--domain DOMAIN]...\n"
 		"                    [--reload] [--force]\n"
+		"       relaypoolctl [-j] [-c FILE] setup sendmail [--mc FILE]\n"
+		"                    [the same options]\n"
 		"\n"
 		"  -s SOCKET   the daemon's control socket, instead of\n"
 		"              %s\n"

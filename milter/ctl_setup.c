@@ -22,14 +22,15 @@ static const struct mta {
 	setup_fn *setup;
 } mtas[] = {
 	{"postfix", setup_postfix},
+	{"sendmail", setup_sendmail},
 };
 
 /* ---- the report on the screen ---- */
 
-/* "label: text" below a finding, in lines that begin where its name does. */
-static void show_text(const char *label, const char *text)
+/* A text without line ends below a finding, in lines that begin where its name does. */
+static void show_line(const char *text)
 {
-	char *lines = NULL, *clean = mem_printf("%s%s", label, text);
+	char *lines = NULL, *clean = mem_strdup(text);
 	size_t size = 0;
 	FILE *folded = open_memstream(&lines, &size);
 	text_clean(clean);
@@ -42,6 +43,15 @@ static void show_text(const char *label, const char *text)
 	}
 	free(lines);
 	free(clean);
+}
+
+/* "label: text", each line of the text by itself. */
+static void show_text(const char *label, const char *text)
+{
+	char *lines = mem_printf(strchr(text, '\n') ? "%s\n%s" : "%s%s", label, text), *rest = NULL;
+	for (char *line = strtok_r(lines, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		show_line(line);
+	free(lines);
 }
 
 static void show_value(const json_t *finding, const char *key, const char *label)
@@ -127,6 +137,7 @@ static bool read_options(struct command *command, int argc, char **argv, struct 
 					      {"reload", no_argument, NULL, 'R'},
 					      {"force", no_argument, NULL, 'F'},
 					      {"domain", required_argument, NULL, 'D'},
+					      {"mc", required_argument, NULL, 'M'},
 					      {0}};
 	struct setup_request *request = &wanted->request;
 	int option;
@@ -142,6 +153,8 @@ static bool read_options(struct command *command, int argc, char **argv, struct 
 			request->domains[request->domain_count++] = optarg;
 		else if (option == 'i')
 			request->instance = optarg;
+		else if (option == 'M')
+			request->mc = optarg;
 		else if (!command_option(command, option, code))
 			return false;
 	}
@@ -162,7 +175,11 @@ static int refuse(const struct wanted *wanted)
 	const struct setup_request *request = &wanted->request;
 	bool changes = request->action == SETUP_APPLY || request->action == SETUP_UNDO;
 	if (!wanted->mta)
-		return complain(EXIT_USAGE, "setup needs the mail server: relaypoolctl setup postfix");
+		return complain(EXIT_USAGE, "setup needs the mail server: relaypoolctl setup postfix, or sendmail");
+	if (request->instance && wanted->mta->setup != setup_postfix)
+		return complain(EXIT_USAGE, "-i names an instance of Postfix");
+	if (request->mc && wanted->mta->setup != setup_sendmail)
+		return complain(EXIT_USAGE, "--mc names a file of Sendmail");
 	if (wanted->actions > 1)
 		return complain(EXIT_USAGE, "only one of --check, --apply and --undo at a time");
 	if (request->reload && !changes)

@@ -33,6 +33,6 @@ struct setup_request {
  * could not be done; then nothing has changed, or the sentence says what has.
  */
 typedef bool setup_fn(const struct setup_request *request, struct report *report, char error[SETUP_ERROR_SIZE]);
-setup_fn setup_postfix;
+setup_fn setup_postfix, setup_sendmail;
 
 #endif
