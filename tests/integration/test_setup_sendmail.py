@@ -1,0 +1,227 @@
+"""relaypoolctl setup sendmail with a real Sendmail: registered, mail goes pooled; undone, it goes as before and both
+files are what they were. What is not right is refused and changes nothing."""
+import json
+import os
+import shutil
+import subprocess
+
+from lib import scene, settings
+from lib.daemon import Relaypoold, relay_section
+from lib.message import Message
+from lib.relay import RelayPostfix
+from lib.sendmail import MASTER, PLACE, FrontSendmail
+from lib.store import Store
+
+MC, CF = "/etc/mail/sendmail.mc", "/etc/mail/sendmail.cf"
+PROVIDER = """define(`SMART_HOST', `[127.0.0.3]')dnl
+define(`RELAY_MAILER_ARGS', `TCP $h 10025')dnl
+define(`confAUTH_MECHANISMS', `PLAIN LOGIN')dnl
+FEATURE(`authinfo', `text -k0 -v1 -z| {credentials}')dnl
+"""
+OTHER = "INPUT_MAIL_FILTER(`other', `S=unix:/run/front/other.sock, F=')dnl\n"
+SETUP = ["setup", "sendmail"]
+
+
+def _read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _files():
+    """Both, with owner and mode."""
+    return [(_read(path), os.stat(path).st_mode, os.stat(path).st_uid) for path in (MC, CF)]
+
+
+class Site:
+    """A Sendmail whose sendmail.mc is a file, as packages have it, and a relay that it knows without relaypool."""
+
+    def __init__(self, lines="", provider=True, **keys):
+        self.store = Store()
+        self.relay = RelayPostfix(store=self.store.path, address="127.0.0.3", host="second.test", port=10025).start()
+        self.front = FrontSendmail(feature="")
+        credentials = os.path.join(PLACE, "authinfo")  # Sendmail reads none below a directory that others may write to
+        with open(credentials, "w", encoding="utf-8") as file:
+            os.chmod(credentials, 0o600)
+            file.write(f'AuthInfo:{self.relay.address}|"U:{self.relay.username}" "P:{self.relay.password}" "M:PLAIN"\n')
+        self._write_mc(lines + (PROVIDER.format(credentials=credentials) if provider else ""))
+        self.daemon = Relaypoold(self.front, relay_section("far", self.relay), **keys).start()
+        os.environ["PATH"] = f"{PLACE}:{os.environ['PATH']}"  # where the program sendmail is
+        os.environ["RELAYPOOL_SETUP_DIRECTORY"] = settings.work("setup")
+        self.front.start()
+
+    def _write_mc(self, lines):
+        """As Debian has it: cf.m4 is included, definitions of mailers stand behind what else there is."""
+        macros = os.path.join(self.front.directory, "cf")
+        text = MASTER.format(place=PLACE, port=2525, queues="", mode="background", lines=lines)
+        text = text.replace("MAILER(`local')", "MAILER_DEFINITIONS\nMAILER(`local')")
+        with open(MC, "w", encoding="utf-8") as file:
+            os.chmod(MC, 0o640)
+            file.write(f"divert(-1)dnl\n# MAILER(`smtp') stands below.\ndivert(0)dnl\ninclude(`{macros}/m4/cf.m4')dnl{text}")
+        self.make()
+
+    @staticmethod
+    def make():
+        made = subprocess.run(["m4", MC], capture_output=True, check=True).stdout
+        with open(CF, "wb") as file:
+            file.write(made)
+
+    def setup(self, *options, code=0):
+        """Its JSON, and what it complained of as "error"."""
+        result = self.daemon.ctl("-j", "-c", self.daemon.config_path, *SETUP, *options, check=False)
+        assert result.returncode == code, f"{options} ended with {result.returncode}: {result.stdout}{result.stderr}"
+        return {**json.loads(result.stdout), "error": result.stderr}
+
+    def expect(self, pooled, label, domain="far.example"):
+        """One message: by relaypoold, or by Sendmail itself."""
+        before = self.daemon.log().count("status=sent")
+        self.store.clear()
+        scene.inject([Message(label, recipients=(f"someone@{domain}",))])
+        settings.wait_until(lambda: self.store.copies(), 20, f"the message {label}")
+        self.front.drain(20)
+        scene.equal(self.store.copies(), {(f"m{label}", f"someone@{domain}"): 1}, "what arrived")
+        scene.equal(self.daemon.log().count("status=sent") - before, int(pooled), f"messages of {label} by relaypoold")
+
+
+def _states(report, state):
+    return [(entry["where"], entry["name"]) for entry in report["findings"] if entry["state"] == state]
+
+
+def test_apply_pools_and_undo_gives_both_files_back():
+    site = Site(OTHER)
+    before = _files()
+    site.expect(False, "before")
+    shown = site.setup()
+    scene.equal((_files(), shown["clean"]), (before, False), "after looking")
+    scene.equal(_states(shown, "missing"), [("sendmail.mc", "block"), ("sendmail.cf", "made of sendmail.mc")], "missing")
+    scene.equal(_states(shown, "wrong") + _states(shown, "conflict"), [], "in the way")
+    site.setup("--check", code=1)
+    site.setup("--apply", "--reload")
+    site.expect(True, "pooled")
+    assert b"\nO InputMailFilters=other, relaypool\n" in _read(CF), "relaypool is not the last milter"
+    applied = _files()
+    report = site.setup("--check")
+    assert report["clean"], report
+    assert ("sendmail.mc", "SMART_HOST") in _states(report, "note"), report
+    site.setup("--apply")
+    scene.equal(_files(), applied, "after applying twice")
+    site.setup("--undo", "--reload")
+    scene.equal(_files(), before, "after undoing")
+    site.expect(False, "after")
+    assert "nothing to undo" in site.setup("--undo", code=1)["error"]
+    scene.equal(os.listdir(settings.work("setup")), ["lock"], "what is remembered")
+
+
+def test_one_domain_goes_pooled_and_the_rest_as_before():
+    site = Site()
+    before = _files()
+    site.setup("--apply", "--domain", "far.example", "--domain", "near.example", "--reload")
+    site.expect(True, "chosen")
+    site.expect(True, "second", "near.example")
+    site.expect(False, "other", "other.example")
+    assert site.setup("--check")["clean"]
+    site.setup("--undo", "--reload")
+    scene.equal(_files(), before, "after undoing")
+    assert "no domain" in site.setup("--domain", "x')", code=1)["error"]
+
+
+def test_direct_way_goes_to_the_smart_host_that_was_there():
+    site = Site(failover="direct", smtp="inet:10025@127.0.0.2")
+    before = _files()
+    site.setup("--apply", "--reload")
+    site.expect(True, "pooled")
+    site.daemon.stop()
+    site.expect(False, "direct")
+    site.setup("--undo", "--reload")
+    scene.equal(_files(), before, "after undoing")
+
+
+def test_sockets_elsewhere_and_on_tcp():
+    site = Site(provider=False, milter="inet:8899@127.0.0.1", lmtp="inet:2424@127.0.0.1")
+    site.setup("--apply", "--reload")
+    site.expect(True, "tcp")
+    unsafe = settings.work("unsafe.conf")
+    with open(site.daemon.config_path, encoding="utf-8") as file:
+        text = file.read()
+    for address, path, why in (("inet:8899@127.0.0.1", "/tmp/milter.sock", "everybody may write to /tmp"),
+                               ("inet:8899@127.0.0.1", "/var/spool/postfix/relaypool/milter.sock", "Postfix")):
+        with open(unsafe, "w", encoding="utf-8") as file:
+            file.write(text.replace(address, f"unix:{path}"))
+        result = site.daemon.ctl("-c", unsafe, *SETUP, "--apply", check=False)
+        scene.equal(result.returncode, 1, f"exit code with {path}")
+        words = " ".join(result.stdout.split())
+        assert why in words and 'milter = "unix:/run/relaypool/milter.sock"' in words, words
+
+
+def test_what_does_not_build_or_load_changes_nothing():
+    site = Site(provider=False)
+    text = _read(MC)
+    for broken, said in ((b"FEATURE(`nonesuch')dnl\nMAILER(`local", "nonesuch"),
+                         (b"LOCAL_CONFIG\nZgarbage\nMAILER(`local", "unknown configuration line")):
+        with open(MC, "wb") as file:
+            file.write(text.replace(b"MAILER(`local", broken, 1))
+        subprocess.run(f"m4 {MC} >{CF}", shell=True, check=False, stderr=subprocess.DEVNULL)
+        before = _files()
+        result = site.daemon.ctl("-c", site.daemon.config_path, *SETUP, "--apply", check=False)
+        scene.equal(result.returncode, 1, "exit code")
+        assert said in " ".join((result.stdout + result.stderr).split()), result
+        scene.equal(_files(), before, f"after refusing {said}")
+
+
+def test_what_others_edited_is_left_to_them():
+    site = Site(provider=False)
+    before = _files()
+    with open(CF, "ab") as file:
+        file.write(b"# a comment says nothing\nC{Mine}example.org\n")
+    assert ("sendmail.cf", "made of sendmail.mc") in _states(site.setup("--apply", code=1), "conflict")
+    site.setup("--apply", "--force")
+    applied = _read(MC)
+    # Elsewhere in the file: that stays, the block goes.
+    with open(MC, "ab") as file:
+        file.write(b"dnl a line of the administrator's\n")
+    site.make()
+    assert site.setup("--check")["clean"]
+    site.setup("--undo")
+    scene.equal(_read(MC), before[0][0] + b"dnl a line of the administrator's\n", "sendmail.mc without the block")
+    assert b"Mrelaypool" not in _read(CF), "sendmail.cf was not made anew"
+    # In the block: nothing is undone, and --apply does not write over it.
+    site.setup("--apply")
+    edited = _read(MC).replace(b"FEATURE(`relaypool')dnl", b"FEATURE(`relaypool')dnl mine")
+    with open(MC, "wb") as file:
+        file.write(edited)
+    scene.equal(_states(site.setup("--undo", code=1), "kept"), [("sendmail.mc", "block")], "kept")
+    assert ("sendmail.mc", "block") in _states(site.setup("--apply", code=1), "conflict")
+    scene.equal(_read(MC), edited, "the edited file")
+    site.setup("--apply", "--force")
+    assert applied.split(b"MAILER(`local")[0] in _read(MC), "the block was not written anew"
+
+
+def test_check_names_what_is_wrong():
+    site = Site(provider=False)
+    site.setup("--apply")
+    text = _read(MC)
+    late = text.replace(b"MAILER(`smtp')dnl", b"MAILER(`smtp')dnl\ndefine(`confTO_DATAFINAL', `5m')dnl")
+    with open(MC, "wb") as file:
+        file.write(late)
+    site.make()
+    scene.equal(_states(site.setup("--check", code=1), "wrong"), [("sendmail.cf", "Timeout.datafinal")], "wrong")
+    with open(MC, "wb") as file:
+        file.write(text.replace(b"MAILER(`smtp')dnl", b"define(`SMART_HOST', `[127.0.0.9]')dnl\nMAILER(`smtp')dnl"))
+    report = site.setup("--check", code=1)
+    assert "SMART_HOST" in json.dumps(report["findings"]), report
+    with open(MC, "wb") as file:
+        file.write(text.replace(b"MAILER(`smtp')dnl", b""))
+    report = site.setup("--check", code=1)
+    assert "needs MAILER(smtp)" in json.dumps(report["findings"]), report
+
+
+def test_without_its_files_it_says_what_to_do():
+    site = Site(provider=False)
+    shutil.move(MC, MC + ".away")
+    assert "--mc" in site.setup("--apply", code=1)["error"]
+    shutil.copy(MC + ".away", "/etc/mail/other.mc")
+    site.setup("--apply", "--mc", "/etc/mail/other.mc")
+    assert b"Mrelaypool" in _read("/etc/mail/other.cf")
+    assert b"Mrelaypool" not in _read(CF)
+    site.setup("--undo", "--mc", "/etc/mail/other.mc")
+    assert not os.path.exists("/etc/mail/other.cf"), "a sendmail.cf that was not there before"
+    assert "end in .mc" in site.setup("--mc", "/etc/mail/other.cf", code=1)["error"]
