@@ -16,6 +16,7 @@
 #include "setup/setup.h"
 
 #define INDENT 10
+#define WHERE_WIDTH 15 /* relaypool.conf */
 
 static const struct mta {
 	const char *name;
@@ -92,8 +93,8 @@ static void show_finding(const json_t *finding)
 	enum finding_state state = state_of(finding);
 	format_key(finding, "where", KIND_TEXT, where);
 	format_key(finding, "name", KIND_TEXT, name);
-	text_cut(name, SCREEN_WIDTH - INDENT - 11);
-	printf("%-*s%-*s %s\n", INDENT, where, 42, name, finding_state_names[state]);
+	text_cut(name, SCREEN_WIDTH - WHERE_WIDTH - 11);
+	printf("%-*s%-*s %s\n", WHERE_WIDTH, where, 42, name, finding_state_names[state]);
 	show_value(finding, "is", labels[state].is);
 	show_value(finding, "shall", labels[state].shall);
 	show_value(finding, "why", "");

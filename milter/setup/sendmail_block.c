@@ -187,10 +187,9 @@ char *block_make(const struct conf *conf, char *const *domains, size_t domain_co
 	char *directory = NULL, *sockets = sockets_text(conf, &directory), *text = NULL;
 	char *only = domains_text(domains, domain_count), *feature = feature_text(directory, direct, macros, error);
 	if (feature)
-		text = mem_printf(
-			"dnl relaypool begin: of relaypoolctl setup sendmail, which takes it out with --undo\n"
-			"%s%s%sdnl relaypool end\n",
-			sockets, only, feature);
+		text = mem_printf("dnl relaypool begin (by relaypoolctl setup sendmail)\n"
+				  "%s%s%sdnl relaypool end\n",
+				  sockets, only, feature);
 	free(feature);
 	free(only);
 	free(sockets);

@@ -132,6 +132,23 @@ static void check_daemons(const char *cf, struct report *report)
 	}
 }
 
+/* What becomes of the smart host that sendmail.mc has without us. */
+static void note_smart_host(const struct site *site, const char *only, bool ours, struct report *report)
+{
+	char *before = site->bare_cf ? cf_line(site->bare_cf, "DS") : NULL;
+	if (before && *before && only)
+		report_note(report, "sendmail.mc", "SMART_HOST", "Mail to other domains goes to %s as before.", before);
+	else if (before && *before && ours)
+		report_note(report, "sendmail.mc", "SMART_HOST",
+			    site->request->conf->failover == FAILOVER_DIRECT
+				    ? "%s is where mail goes while relaypoold is away."
+				    : "%s is set there, and does not hold any more: mail goes to relaypoold. Does "
+				      "relaypool.conf "
+				      "have this relay?",
+			    before);
+	free(before);
+}
+
 static void check_route(const struct site *site, const char *cf, struct report *report)
 {
 	char *smart = cf_line(cf, "DS"), *mailer = cf_line(cf, "M" SITE_NAME ","),
@@ -146,18 +163,9 @@ static void check_route(const struct site *site, const char *cf, struct report *
 	else
 		add(report, good ? FINDING_OK : FINDING_WRONG, "sendmail.cf", "SMART_HOST", smart, NULL,
 		    good ? NULL : "It is set again behind relaypool's block, and leads mail past relaypoold.");
+	note_smart_host(site, only, good, report);
 	free(only);
 	free(mailer);
-	char *before = site->bare_cf ? cf_line(site->bare_cf, "DS") : NULL;
-	if (before && *before && good)
-		report_note(report, "sendmail.mc", "SMART_HOST",
-			    site->request->conf->failover == FAILOVER_DIRECT
-				    ? "%s is where mail goes while relaypoold is away."
-				    : "%s is set there, and does not hold any more: mail goes to relaypoold. Does "
-				      "relaypool.conf "
-				      "have this relay?",
-			    before);
-	free(before);
 	free(smart);
 }
 
@@ -252,15 +260,23 @@ static void note_host(const char *cf, const char *prefix, const char *name, cons
 static void note_credentials(const struct conf *conf, const char *cf, struct report *report)
 {
 	char *map = cf_line(cf, "Kauthinfo "), *option = cf_line(cf, "O DefaultAuthInfo=");
+	char *only = cf_line(cf, "C{RelaypoolDomains}");
 	const char *where = map ? map : option;
-	if (where)
+	if (where && only)
 		report_note(report, "sendmail.cf", "authinfo",
-			    conf->failover == FAILOVER_DIRECT
-				    ? "Sendmail uses what it has in %s on the direct way; relaypool.conf has its own."
-				    : "Sendmail does not log in at the relay any more, so that %s is not used for it. "
-				      "The user and "
-				      "password are those of relaypool.conf.",
+			    "What is in %s is used for mail to other domains; for relaypoold, "
+			    "user and password stand in relaypool.conf.",
 			    where);
+	else if (where && conf->failover == FAILOVER_DIRECT)
+		report_note(report, "sendmail.cf", "authinfo",
+			    "Sendmail uses what it has in %s on the direct way; relaypool.conf has its own.", where);
+	else if (where)
+		report_note(report, "sendmail.cf", "authinfo",
+			    "Sendmail does not log in at the smart host any more: what it has in %s is not used for "
+			    "that, but the "
+			    "user and password of relaypool.conf.",
+			    where);
+	free(only);
 	free(option);
 	free(map);
 }

@@ -9,6 +9,7 @@ int main(void)
 	srunner_add_suite(runner, plan_suite());
 	srunner_add_suite(runner, report_suite());
 	srunner_add_suite(runner, run_suite());
+	srunner_add_suite(runner, sendmail_suite());
 	srunner_add_suite(runner, store_suite());
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);

@@ -8,6 +8,7 @@ Suite *list_suite(void);
 Suite *plan_suite(void);
 Suite *report_suite(void);
 Suite *run_suite(void);
+Suite *sendmail_suite(void);
 Suite *store_suite(void);
 
 #endif
