@@ -51,7 +51,7 @@ def _install_feature(front):
 class Site:
     """A Sendmail whose sendmail.mc is a file, as packages have it, and a relay that it knows without relaypool."""
 
-    def __init__(self, lines="", provider=True, installed=False, **keys):
+    def __init__(self, lines="", installed=False, **keys):
         self.front = FrontSendmail(feature="")  # before the relay, which needs /etc
         if installed:
             _install_feature(self.front)
@@ -61,11 +61,15 @@ class Site:
         with open(credentials, "w", encoding="utf-8") as file:
             os.chmod(credentials, 0o600)
             file.write(f'AuthInfo:{self.relay.address}|"U:{self.relay.username}" "P:{self.relay.password}" "M:PLAIN"\n')
-        self._write_mc(lines + (PROVIDER.format(credentials=credentials) if provider else ""))
-        self.daemon = Relaypoold(self.front, relay_section("far", self.relay), **keys).start()
+        self._write_mc(lines + PROVIDER.format(credentials=credentials))
+        self._prepare(relay_section("far", self.relay), keys)
+        self.daemon.start()
+        self.front.start()
+
+    def _prepare(self, sections, keys):
+        self.daemon = Relaypoold(self.front, sections, **keys)
         os.environ["PATH"] = f"{PLACE}:{os.environ['PATH']}"  # where the program sendmail is
         os.environ["RELAYPOOL_SETUP_DIRECTORY"] = settings.work("setup")
-        self.front.start()
 
     def _write_mc(self, lines):
         """As Debian has it: cf.m4 is included, definitions of mailers stand behind what else there is."""
@@ -99,6 +103,15 @@ class Site:
         scene.equal(self.store.copies(), {(f"m{label}", address): 1}, "what arrived")
         hosts = re.findall(f"to=<{address}>.* relay=([^,]+),", self.front.log())
         scene.equal(["[127.0.0.3]" not in host for host in hosts], [pooled], f"whether {label} went by relaypoold")
+
+
+class QuietSite(Site):
+    """The files and programs alone: nothing runs."""
+
+    def __init__(self):
+        self.front = FrontSendmail(feature="")
+        self._write_mc("")
+        self._prepare('relay "far" { host = "127.0.0.3" }\nroute "default" { relays = { "far" } }\n', {})
 
 
 def _states(report, state):
@@ -156,7 +169,7 @@ def test_direct_way_goes_to_the_smart_host_that_was_there():
 
 
 def test_sockets_elsewhere_and_on_tcp():
-    site = Site(provider=False, milter="inet:8899@127.0.0.1", lmtp="inet:2424@127.0.0.1")
+    site = Site(milter="inet:8899@127.0.0.1", lmtp="inet:2424@127.0.0.1")
     site.setup("--apply", "--reload")
     site.expect(True, "tcp")
     unsafe = settings.work("unsafe.conf")
@@ -173,7 +186,7 @@ def test_sockets_elsewhere_and_on_tcp():
 
 
 def test_what_does_not_build_or_load_changes_nothing():
-    site = Site(provider=False)
+    site = QuietSite()
     text = _read(MC)
     for broken, said in ((b"FEATURE(`nonesuch')dnl\nMAILER(`local", "nonesuch"),
                          (b"LOCAL_CONFIG\nZgarbage\nMAILER(`local", "unknown configuration line")):
@@ -188,7 +201,7 @@ def test_what_does_not_build_or_load_changes_nothing():
 
 
 def test_what_others_edited_is_left_to_them():
-    site = Site(provider=False)
+    site = QuietSite()
     before = _files()
     with open(CF, "ab") as file:
         file.write(b"# a comment says nothing\nC{Mine}example.org\n")
@@ -216,7 +229,7 @@ def test_what_others_edited_is_left_to_them():
 
 
 def test_check_names_what_is_wrong():
-    site = Site(provider=False)
+    site = QuietSite()
     site.setup("--apply")
     text = _read(MC)
     late = text.replace(b"MAILER(`smtp')dnl", b"MAILER(`smtp')dnl\ndefine(`confTO_DATAFINAL', `5m')dnl")
@@ -235,7 +248,7 @@ def test_check_names_what_is_wrong():
 
 
 def test_without_its_files_it_says_what_to_do():
-    site = Site(provider=False)
+    site = QuietSite()
     shutil.move(MC, MC + ".away")
     assert "--mc" in site.setup("--apply", code=1)["error"]
     shutil.copy(MC + ".away", "/etc/mail/other.mc")
