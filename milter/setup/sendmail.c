@@ -131,7 +131,7 @@ static bool plan(struct site *site, char error[SETUP_ERROR_SIZE])
 static bool look(struct site *site, char error[SETUP_ERROR_SIZE])
 {
 	char place[] = "/tmp/relaypool-setup.XXXXXX";
-	if (!find_paths(site, error) || !read_files(site, error) || !find_macros(site, error))
+	if (!read_files(site, error) || !find_macros(site, error))
 		return false;
 	if (!mkdtemp(place)) {
 		snprintf(error, SETUP_ERROR_SIZE, "cannot make a directory in /tmp");
@@ -157,10 +157,10 @@ static void site_free(struct site *site)
 {
 	if (site->place)
 		remove_place(site->place);
-	char **texts[] = {&site->place,   &site->mc_path,  &site->cf_path,     &site->directory,
-			  &site->macros,  &site->mc,       &site->cf,          &site->bare,
-			  &site->bare_cf, &site->made_cf,  &site->made_error,  &site->block,
-			  &site->shall,   &site->shall_cf, &site->shall_error, &site->kept_block, &site->bare_error};
+	char **texts[] = {&site->place,      &site->mc_path,   &site->cf_path, &site->directory, &site->macros,
+			  &site->mc,         &site->cf,        &site->bare,    &site->bare_cf,   &site->made_cf,
+			  &site->made_error, &site->block,     &site->shall,   &site->shall_cf,  &site->shall_error,
+			  &site->kept_block, &site->bare_error};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		free(*texts[i]);
 }
@@ -179,8 +179,7 @@ static bool finish(const struct site *site, const char *cf, struct report *repor
 	char why[SETUP_ERROR_SIZE];
 	if (!site->request->reload) {
 		report_close(report,
-			     "It holds after Sendmail has read it: --reload, or `systemctl restart sendmail'. %s",
-			     then);
+			     "It holds after Sendmail has read it: --reload, or `systemctl reload sendmail'. %s", then);
 		return true;
 	}
 	if (!site_reload(cf, why)) {
@@ -264,6 +263,8 @@ static void take_domains(struct setup_request *request, const struct store *stor
 static bool act(struct site *site, struct store *store, struct report *report, char error[SETUP_ERROR_SIZE])
 {
 	const char *kept = json_string_value(json_object_get(store->state, "block"));
+	if (!look(site, error))
+		return false;
 	site->kept_block = kept ? mem_strdup(kept) : NULL;
 	if (site->request->action == SETUP_UNDO)
 		return undo(site, store, report, error);
@@ -277,10 +278,11 @@ bool setup_sendmail(const struct setup_request *asked, struct report *report, ch
 	struct setup_request request = *asked;
 	struct site site = {.request = &request};
 	struct store store;
-	bool good = look(&site, error);
+	bool good = find_paths(&site, error);
 	if (good) {
 		bool changes = request.action == SETUP_APPLY || request.action == SETUP_UNDO;
 		char *name = mem_printf("sendmail%s", site.mc_path);
+		/* First the lock, then a look. */
 		good = store_open(&store, name, changes ? STORE_CHANGE : STORE_LOOK, error);
 		if (good) {
 			take_domains(&request, &store);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "sendmail_private.h"
 
@@ -18,6 +19,21 @@ bool site_write(const char *path, const char *text, char error[SETUP_ERROR_SIZE]
 	bool there = stat(path, &info) == 0;
 	return store_write_file(path, text, strlen(text), there ? info.st_uid : 0, there ? info.st_gid : 0,
 				there ? info.st_mode & 07777 : 0644, error);
+}
+
+bool site_unchanged(const struct site *site, char error[SETUP_ERROR_SIZE])
+{
+	char ignored[SETUP_ERROR_SIZE];
+	char *mc = file_read(site->mc_path, FILE_PLAIN, STORE_FILE_MAX, ignored, sizeof(ignored));
+	char *cf = file_read(site->cf_path, FILE_PLAIN, STORE_FILE_MAX, ignored, sizeof(ignored));
+	bool same = mc && strcmp(mc, site->mc) == 0 && (site->cf ? cf && strcmp(cf, site->cf) == 0 : !cf);
+	if (!same)
+		snprintf(error, SETUP_ERROR_SIZE,
+			 "somebody else has changed sendmail.mc or sendmail.cf meanwhile; nothing was "
+			 "changed here");
+	free(cf);
+	free(mc);
+	return same;
 }
 
 /* ---- what is remembered ---- */
@@ -62,7 +78,7 @@ static void remember_again(struct store *store, json_t *before)
 static bool change(const struct site *site, char error[SETUP_ERROR_SIZE])
 {
 	char why[SETUP_ERROR_SIZE];
-	if (!site_write(site->mc_path, site->shall, error))
+	if (!site_unchanged(site, error) || !site_write(site->mc_path, site->shall, error))
 		return false;
 	if (site_write(site->cf_path, site->shall_cf, error))
 		return true;

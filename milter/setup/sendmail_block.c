@@ -102,7 +102,7 @@ static char *mailer_text(const struct endpoint *endpoint)
 static const struct endpoint *listener(const struct conf *conf)
 {
 	for (size_t i = 0; i < conf->lmtp_count; i++) {
-		char *why = conf->lmtp[i].kind == ENDPOINT_UNIX ? socket_refused(conf->lmtp[i].path) : NULL;
+		char *why = socket_unfit(&conf->lmtp[i], conf);
 		bool good = !why;
 		free(why);
 		if (good)

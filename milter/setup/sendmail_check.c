@@ -136,16 +136,22 @@ static void check_daemons(const char *cf, struct report *report)
 static void note_smart_host(const struct site *site, const char *only, bool ours, struct report *report)
 {
 	char *before = site->bare_cf ? cf_line(site->bare_cf, "DS") : NULL;
-	if (before && *before && only)
-		report_note(report, "sendmail.mc", "SMART_HOST", "Mail to other domains goes to %s as before.", before);
-	else if (before && *before && ours)
+	if (only)
 		report_note(report, "sendmail.mc", "SMART_HOST",
-			    site->request->conf->failover == FAILOVER_DIRECT
-				    ? "%s is where mail goes while relaypoold is away."
-				    : "%s is set there, and does not hold any more: mail goes to relaypoold. Does "
-				      "relaypool.conf "
-				      "have this relay?",
-			    before);
+			    "Mail to other domains goes %s%s as before; an X-Relaypool field, which names nobody, "
+			    "stays in it.",
+			    before && *before ? "to " : "its way", before ? before : "");
+	else if (before && *before && ours)
+		report_note(
+			report, "sendmail.mc", "SMART_HOST",
+			site->request->conf->failover == FAILOVER_DIRECT
+				? "%s is where mail goes while relaypoold is away, and after every 4xx of it: none of "
+				  "relaypoold's limits holds on that way, and an X-Relaypool field, which names "
+				  "nobody, stays in the mail."
+				: "%s is set there, and does not hold any more: mail goes to relaypoold. Does "
+				  "relaypool.conf "
+				  "have this relay?",
+			before);
 	free(before);
 }
 
@@ -191,6 +197,70 @@ static void check_direct(const struct site *site, const char *cf, struct report 
 	}
 	free(arguments);
 	free(mailer);
+}
+
+/* ---- domains that are ours to deliver ---- */
+
+/* True if it is one of the words, which blanks or line ends part; what stands behind a '#' is none. */
+static bool has_word(const char *text, const char *word)
+{
+	size_t length = strlen(word);
+	while (*text) {
+		text += strspn(text, " \t\r\n");
+		size_t found = strcspn(text, " \t\r\n");
+		if (*text == '#')
+			found = strcspn(text, "\n");
+		else if (found == length && strncasecmp(text, word, length) == 0)
+			return true;
+		text += found;
+	}
+	return false;
+}
+
+/* True if the class has it by a C line, or by a file that an F line names. */
+static bool class_has(const char *cf, const char *class, const char *word)
+{
+	char *words = mem_printf("\nC%s", class), *files = mem_printf("\nF%s", class), error[SETUP_ERROR_SIZE];
+	bool found = false;
+	for (const char *at = strstr(cf, words); at && !found; at = strstr(at + 1, words)) {
+		char *line = mem_strndup(at + strlen(words), strcspn(at + strlen(words), "\n"));
+		found = has_word(line, word);
+		free(line);
+	}
+	for (const char *at = strstr(cf, files); at && !found; at = strstr(at + 1, files)) {
+		const char *name = at + strlen(files);
+		name += strncmp(name, "-o", 2) == 0 ? 2 : 0;
+		name += strspn(name, " ");
+		char *path = mem_strndup(name, strcspn(name, " \n"));
+		char *text = *path == '/' ? file_read(path, FILE_PLAIN, STORE_FILE_MAX, error, sizeof(error)) : NULL;
+		found = text && has_word(text, word);
+		free(text);
+		free(path);
+	}
+	free(files);
+	free(words);
+	return found;
+}
+
+/* This host by its own name, which Sendmail adds to class w by itself. */
+static bool is_host(const char *cf, const char *domain)
+{
+	char host[256] = "", *name = cf_line(cf, "Dj");
+	bool same = name ? strcasecmp(name, domain) == 0
+			 : gethostname(host, sizeof(host) - 1) == 0 && strcasecmp(host, domain) == 0;
+	free(name);
+	return same;
+}
+
+/* --domain comes before what Sendmail does with its own domains: their mail would leave the host. */
+static void check_domains(const struct site *site, const char *cf, struct report *report)
+{
+	for (size_t i = 0; i < site->request->domain_count; i++) {
+		const char *domain = site->request->domains[i];
+		if (is_host(cf, domain) || class_has(cf, "w", domain) || class_has(cf, "{VirtHost}", domain))
+			add(report, FINDING_CONFLICT, "sendmail.cf", "domain", domain, NULL,
+			    "Mail to this domain is delivered here, and would go to relaypoold instead.");
+	}
 }
 
 /* ---- how long it waits ---- */
@@ -333,6 +403,7 @@ void site_check(const struct site *site, bool all, struct report *report)
 	check_daemons(cf, report);
 	check_route(site, cf, report);
 	check_direct(site, cf, report);
+	check_domains(site, cf, report);
 	check_timeouts(site, cf, report);
 	check_submission(site, report);
 	note_map(cf, report);

@@ -72,7 +72,7 @@ struct site {
 	char *mc, *cf;          /* as they are; cf NULL: there is none */
 	enum mc_block state;    /* of our block in mc */
 	char *bare, *bare_cf;   /* without our block, and what is made of that; bare_cf NULL: nothing could be made */
-	char *bare_error; /* why */
+	char *bare_error;       /* why */
 	char *made_cf;          /* what is made of mc as it is; NULL: nothing */
 	char *made_error;       /* why */
 	char *block;            /* that we want; NULL with SETUP_UNDO */
@@ -90,12 +90,16 @@ void site_check(const struct site *site, bool all, struct report *report);
 void site_check_sockets(const struct site *site, const char *cf, struct report *report);
 /* Why Sendmail refuses a socket there, as its safefile.c judges it; NULL if it does not. The caller's. */
 char *socket_refused(const char *path);
+/* Why a listener of relaypool.conf is not for Sendmail; NULL if it is. The caller's. */
+char *socket_unfit(const struct endpoint *endpoint, const struct conf *conf);
 
 /* sendmail_apply.c */
 bool site_apply(const struct site *site, struct store *store, struct report *report,
 		char error[SETUP_ERROR_SIZE]) MUST_CHECK;
 /* Writes a file with the owner and mode of the one that is there, or root's and 0644. */
 bool site_write(const char *path, const char *text, char error[SETUP_ERROR_SIZE]) MUST_CHECK;
+/* False with a sentence if a file is not any more what was looked at. */
+bool site_unchanged(const struct site *site, char error[SETUP_ERROR_SIZE]) MUST_CHECK;
 /* sendmail_undo.c */
 bool site_undo(const struct site *site, struct store *store, struct report *report,
 	       char error[SETUP_ERROR_SIZE]) MUST_CHECK;

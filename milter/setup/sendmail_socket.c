@@ -55,47 +55,52 @@ static bool of_postfix(const char *path)
 	return strncmp(path, "/var/spool/postfix/", strlen("/var/spool/postfix/")) == 0;
 }
 
-/* `key` of relaypool.conf. `other`: it does not have to do, another does. */
-static void check_socket(const struct endpoint *endpoint, const char *key, bool other, const struct conf *conf,
+char *socket_unfit(const struct endpoint *endpoint, const struct conf *conf)
+{
+	if (endpoint->kind != ENDPOINT_UNIX)
+		return NULL;
+	char *why = socket_refused(endpoint->path);
+	if (!why)
+		why = directory_foreign(endpoint->path, conf->user);
+	if (!why && of_postfix(endpoint->path))
+		why = mem_strdup("this is Postfix's directory, for daemons in its chroot");
+	return why;
+}
+
+/* `key` of relaypool.conf. */
+static void check_socket(const struct endpoint *endpoint, const char *key, const struct conf *conf,
 			 struct report *report)
 {
-	char text[NET_NAME_SIZE];
-	struct finding finding = {.state = FINDING_OK, .where = "relaypool.conf", .name = key};
-	finding.is = endpoint_format(endpoint, text);
-	char *why = NULL;
-	if (endpoint->kind == ENDPOINT_UNIX) {
-		why = socket_refused(endpoint->path);
-		if (!why)
-			why = directory_foreign(endpoint->path, conf->user);
-		if (!why && of_postfix(endpoint->path))
-			why = mem_printf("this is Postfix's directory, for daemons in its chroot");
-	}
-	if (why && !other) {
-		char *advice = mem_printf(
-			"Sendmail does not take this socket: %s. Set %s = \"unix:/run/relaypool/%s.sock\" and "
-			"restart relaypoold.",
+	char text[NET_NAME_SIZE], *why = socket_unfit(endpoint, conf), *advice = NULL;
+	if (why)
+		advice = mem_printf(
+			"Sendmail does not take this socket: %s. Set %s = \"unix:/run/relaypool/%s.sock\" and restart "
+			"relaypoold.",
 			why, key, key);
-		finding.state = FINDING_WRONG;
-		finding.why = advice;
-		finding.stops = true;
-		report_add(report, &finding);
-		free(advice);
-	} else if (!why) {
-		report_add(report, &finding);
-	}
+	report_add(report, &(struct finding){.state = why ? FINDING_WRONG : FINDING_OK,
+					     .where = "relaypool.conf",
+					     .name = key,
+					     .is = endpoint_format(endpoint, text),
+					     .why = advice,
+					     .stops = why != NULL});
+	free(advice);
 	free(why);
 }
 
+/* One listener that Sendmail takes is enough: the others are for others. */
 static void check_listeners(const struct conf *conf, struct report *report)
 {
-	size_t good = 0;
+	size_t chosen = 0;
 	for (size_t i = 0; i < conf->lmtp_count; i++) {
-		char *why = conf->lmtp[i].kind == ENDPOINT_UNIX ? socket_refused(conf->lmtp[i].path) : NULL;
-		good += !why && !(conf->lmtp[i].kind == ENDPOINT_UNIX && of_postfix(conf->lmtp[i].path));
+		char *why = socket_unfit(&conf->lmtp[i], conf);
+		bool good = !why;
 		free(why);
+		if (good) {
+			chosen = i;
+			break;
+		}
 	}
-	for (size_t i = 0; i < conf->lmtp_count; i++)
-		check_socket(&conf->lmtp[i], "lmtp", good > 0 || i > 0, conf, report);
+	check_socket(&conf->lmtp[chosen], "lmtp", conf, report);
 }
 
 /* Sendmail's processes that speak to us run as root, or as RunAsUser. */
@@ -123,7 +128,7 @@ static void check_user(const struct conf *conf, const char *cf, struct report *r
 void site_check_sockets(const struct site *site, const char *cf, struct report *report)
 {
 	const struct conf *conf = site->request->conf;
-	check_socket(&conf->milter, "milter", false, conf, report);
+	check_socket(&conf->milter, "milter", conf, report);
 	if (conf->failover == FAILOVER_QUEUE)
 		check_listeners(conf, report);
 	if (cf)

@@ -102,7 +102,7 @@ bool site_undo(const struct site *site, struct store *store, struct report *repo
 	bool whole, ours = cf_ours(site);
 	if (edited(site, report))
 		return true;
-	if (!as_before(site, store, &whole, error) ||
+	if (!site_unchanged(site, error) || !as_before(site, store, &whole, error) ||
 	    !(whole ? give_back(site, store, ours, report, error) : take_out(site, ours, report, error)))
 		return false;
 	if (!ours) {

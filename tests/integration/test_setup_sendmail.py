@@ -154,6 +154,7 @@ def test_one_domain_goes_pooled_and_the_rest_as_before():
     assert site.setup("--check")["clean"]
     site.setup("--undo", "--reload")
     scene.equal(_files(), before, "after undoing")
+    assert ("sendmail.cf", "domain") in _states(site.setup("--apply", "--domain", "front.test", code=1), "conflict")
     assert "no domain" in site.setup("--domain", "x')", code=1)["error"]
 
 
