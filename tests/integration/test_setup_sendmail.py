@@ -33,11 +33,15 @@ def _files():
     return [(_read(path), os.stat(path).st_mode, os.stat(path).st_uid) for path in (MC, CF)]
 
 
+def _share():
+    """The directory of shared files, as the build has it."""
+    with open(os.path.join(settings.BUILD, "Makefile"), encoding="utf-8") as file:
+        return os.path.join(re.search("^prefix = (.*)$", file.read(), re.MULTILINE).group(1), "share")
+
+
 def _install_feature(front):
     """Where `make install` puts it, instead of among Sendmail's own."""
-    with open(os.path.join(settings.BUILD, "Makefile"), encoding="utf-8") as file:
-        share = os.path.join(re.search("^prefix = (.*)$", file.read(), re.MULTILINE).group(1), "share")
-    above = share
+    share = above = _share()
     while not os.path.isdir(above):
         above = os.path.dirname(above)
     sandbox.private(above, settings.work())
@@ -229,6 +233,21 @@ def test_what_others_edited_is_left_to_them():
     assert applied.split(b"MAILER(`local")[0] in _read(MC), "the block was not written anew"
 
 
+def test_interrupted_between_the_two_files():
+    site = QuietSite()
+    before = _files()
+    for then in ("--undo", "--apply"):
+        site.setup("--apply")
+        with open(CF, "wb") as file:
+            file.write(before[1][0])
+        scene.equal(_states(site.setup("--check", code=1), "missing"), [("sendmail.cf", "made of sendmail.mc")], "missing")
+        site.setup(then)
+        scene.equal((then, b"Mrelaypool" in _read(CF)), (then, then == "--apply"), "whether it is there")
+        assert then == "--apply" or _files() == before, "not as before"
+    site.setup("--undo")
+    scene.equal(_files(), before, "after undoing")
+
+
 def test_check_names_what_is_wrong():
     site = QuietSite()
     site.setup("--apply")
@@ -253,9 +272,35 @@ def test_without_its_files_it_says_what_to_do():
     shutil.move(MC, MC + ".away")
     assert "--mc" in site.setup("--apply", code=1)["error"]
     shutil.copy(MC + ".away", "/etc/mail/other.mc")
-    site.setup("--apply", "--mc", "/etc/mail/other.mc")
+    assert "no running Sendmail" in site.setup("--apply", "--reload", "--mc", "/etc/mail/other.mc", code=1)["error"]
     assert b"Mrelaypool" in _read("/etc/mail/other.cf")
     assert b"Mrelaypool" not in _read(CF)
     site.setup("--undo", "--mc", "/etc/mail/other.mc")
     assert not os.path.exists("/etc/mail/other.cf"), "a sendmail.cf that was not there before"
     assert "end in .mc" in site.setup("--mc", "/etc/mail/other.cf", code=1)["error"]
+
+
+def test_the_sendmail_mc_of_debian():
+    site = QuietSite()
+    sandbox.private("/usr/share", settings.work())
+    os.symlink(os.path.join(settings.SENDMAIL, "usr/share/sendmail"), "/usr/share/sendmail")
+    _install_feature(site.front)
+    os.mkdir("/etc/mail/m4")
+    for name in ("local-host-names", "m4/dialup.m4", "m4/provider.m4"):
+        with open(os.path.join("/etc/mail", name), "w", encoding="utf-8") as file:
+            file.write("define(`SMART_HOST', `[smtp.example.com]')dnl\n" if name == "m4/provider.m4" else "")
+    shutil.copy("/usr/share/sendmail/cf/debian/sendmail.mc", MC)
+    site.make()
+    before = _files()
+    report = site.setup("--apply")
+    assert "[smtp.example.com] is set there" in json.dumps(report["findings"]), report
+    lines = _read(MC).decode().splitlines()
+    scene.equal([line for line in lines if line not in before[0][0].decode().splitlines()],
+                ["dnl relaypool begin (by relaypoolctl setup sendmail)",
+                 f"pushdef(`_CF_DIR_', `{_share()}/relaypool/sendmail/')dnl", "FEATURE(`relaypool')dnl",
+                 "popdef(`_CF_DIR_')dnl", "dnl relaypool end"], "lines added")
+    assert lines[lines.index("dnl relaypool end") + 1].startswith("MAILER("), lines
+    assert b"\nDSrelaypool:localhost\n" in _read(CF) and b"\nMrelaypool,\t" in _read(CF)
+    site.setup("--check")
+    site.setup("--undo")
+    scene.equal(_files(), before, "after undoing")
