@@ -10,7 +10,7 @@ from lib import sandbox, scene, settings
 from lib.daemon import Relaypoold, relay_section
 from lib.message import Message
 from lib.relay import RelayPostfix
-from lib.sendmail import MASTER, PLACE, FrontSendmail
+from lib.sendmail import LOCAL, MASTER, PLACE, FrontSendmail
 from lib.store import Store
 
 MC, CF = "/etc/mail/sendmail.mc", "/etc/mail/sendmail.cf"
@@ -78,7 +78,7 @@ class Site:
     def _write_mc(self, lines):
         """As Debian has it: cf.m4 is included, definitions of mailers stand behind what else there is."""
         macros = os.path.join(self.front.directory, "cf")
-        text = MASTER.format(place=PLACE, port=2525, queues="", mode="background", lines=lines)
+        text = MASTER.format(place=PLACE, port=2525, queues="", mode="background", lines=lines, local=LOCAL)
         text = text.replace("MAILER(`local')", "MAILER_DEFINITIONS\nMAILER(`local')")
         with open(MC, "w", encoding="utf-8") as file:
             os.chmod(MC, 0o640)

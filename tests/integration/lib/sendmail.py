@@ -92,8 +92,7 @@ class FrontSendmail:
         os.makedirs(self.directory)
         self.syslog = Syslog(os.path.join(self.directory, "log"))
         self._furnish(queues)
-        self.configure(f"{lines}
-{feature}", mode, queues, local)
+        self.configure(f"{lines}\n{feature}", mode, queues, local)
         self._write_configuration(SUBMIT, "submit.cf")
         self.write_aliases("")
 
