@@ -19,9 +19,12 @@ struct instance {
 	struct plan plan;
 };
 
-static const char *option_of(const struct setup_request *request)
+/* "relaypoolctl setup postfix -i NAME OPTION"; the caller's. */
+static char *command_of(const struct instance *instance, const char *option)
 {
-	return request->instance ? " -i INSTANCE" : "";
+	const char *name = instance->request.instance;
+	return name ? mem_printf("relaypoolctl setup postfix -i %s %s", name, option)
+		    : mem_printf("relaypoolctl setup postfix %s", option);
 }
 
 /* ---- reading the configuration again ---- */
@@ -80,7 +83,7 @@ static void add_obstacles(const struct instance *instance, struct report *report
 	check_services(&instance->plan, &instance->request, &instance->look, report);
 	check_settings(&instance->plan, &instance->request, &instance->look, report);
 	check_senders(&instance->request, &instance->look, report);
-	check_sockets(&instance->plan, &instance->request, &instance->look, report);
+	check_sockets(instance->request.conf, &instance->look, report);
 }
 
 static unsigned changes_of(const struct plan *plan)
@@ -95,18 +98,18 @@ static void close_look(const struct instance *instance, struct report *report)
 {
 	unsigned changes = changes_of(&instance->plan);
 	unsigned others = report->counts[FINDING_WRONG] + report->counts[FINDING_CONFLICT] - report->stops;
-	const char *option = option_of(&instance->request);
+	char *command = command_of(instance, "--apply");
 	char *other = others > 0 ? mem_printf(" %u more %s left to you.", others, others == 1 ? "is" : "are")
 				 : mem_strdup("");
 	if (report->stops > 0)
 		report_close(report, "--apply refuses because of %u of these, unless --force is given.%s",
 			     report->stops, other);
 	else if (changes > 0)
-		report_close(report,
-			     "%u change%s needed. relaypoolctl setup postfix%s --apply makes %s, --undo reverts.%s",
-			     changes, changes == 1 ? "" : "s", option, changes == 1 ? "it" : "them", other);
+		report_close(report, "%u change%s needed. %s makes %s, --undo reverts.%s", changes,
+			     changes == 1 ? "" : "s", command, changes == 1 ? "it" : "them", other);
 	else
 		report_close(report, "relaypool is registered with Postfix; nothing has to be changed.%s", other);
+	free(command);
 	free(other);
 }
 
@@ -114,7 +117,6 @@ static void close_look(const struct instance *instance, struct report *report)
 
 static bool apply(struct instance *instance, struct report *report, char error[SETUP_ERROR_SIZE])
 {
-	static const char then[] = "relaypoolctl setup postfix --undo takes it all back.";
 	add_obstacles(instance, report);
 	if (report->stops > 0 && !instance->request.force) {
 		report_close(report, "Nothing was changed: see what stands above as conflict or wrong. --force goes on "
@@ -125,8 +127,13 @@ static bool apply(struct instance *instance, struct report *report, char error[S
 		report_close(report, "Nothing had to be changed: relaypool is registered with Postfix.");
 		return true;
 	}
-	return postfix_apply(&instance->plan, &instance->look, &instance->store, report, error) &&
-	       finish(instance, report, then, error);
+	if (!postfix_apply(&instance->plan, &instance->look, &instance->store, report, error))
+		return false;
+	char *command = command_of(instance, "--undo"), *then = mem_printf("%s takes it all back.", command);
+	bool good = finish(instance, report, then, error);
+	free(then);
+	free(command);
+	return good;
 }
 
 static bool undo(struct instance *instance, struct report *report, char error[SETUP_ERROR_SIZE])
@@ -192,12 +199,11 @@ bool setup_postfix(const struct setup_request *request, struct report *report, c
 	if (!directory)
 		return false;
 	char *name = mem_printf("postfix%s", directory);
-	bool good = look_at(&instance.look, directory, error);
-	if (good && store_open(&instance.store, name, changes ? STORE_CHANGE : STORE_LOOK, error)) {
-		good = act(&instance, report, error);
+	/* The lock comes first: what is looked at stays so. */
+	bool good = store_open(&instance.store, name, changes ? STORE_CHANGE : STORE_LOOK, error);
+	if (good) {
+		good = look_at(&instance.look, directory, error) && act(&instance, report, error);
 		store_close(&instance.store);
-	} else {
-		good = false;
 	}
 	free(instance.domains);
 	plan_free(&instance.plan);

@@ -17,8 +17,7 @@ struct settings {
 	const struct setup_request *request;
 	const struct look *look;
 	struct report *report;
-	bool all;  /* all outbound mail is to go to relaypoold, not some domains only */
-	bool tags; /* some route needs what only the milter sees */
+	bool all; /* all outbound mail is to go to relaypoold, not some domains only */
 };
 
 static void add(const struct settings *settings, enum finding_state state, const char *name, const char *why,
@@ -27,7 +26,7 @@ static void add(const struct settings *settings, enum finding_state state, const
 	report_add(settings->report, &(struct finding){.state = state,
 						       .where = "main.cf",
 						       .name = name,
-						       .is = look_expanded(settings->look, name),
+						       .is = look_shown(settings->look, name),
 						       .why = why,
 						       .stops = stops});
 }
@@ -72,16 +71,10 @@ static void see_star(const char *key, void *arg)
 		*(bool *)arg = true;
 }
 
-static bool is_our_route(const char *element, const void *arg)
-{
-	(void)arg;
-	return strncmp(element, "inline:", 7) == 0 && strstr(element, "= " PLAN_TRANSPORT ":") != NULL;
-}
-
 /* transport_maps beside ours. One that has "*" leaves nothing to default_transport. */
 static void check_transport_maps(const struct settings *settings)
 {
-	char *rest = list_without(look_expanded(settings->look, "transport_maps"), is_our_route, NULL), *map;
+	char *rest = list_without(look_expanded(settings->look, "transport_maps"), spell_is_route, NULL), *map;
 	char error[SETUP_ERROR_SIZE];
 	const char *at = rest, *element;
 	size_t length;
@@ -139,7 +132,7 @@ static void check_relayhost(const struct settings *settings)
 
 static void add_filter(const struct settings *settings, const char *name, const char *why)
 {
-	add(settings, settings->tags ? FINDING_WRONG : FINDING_NOTE, name, why, false);
+	add(settings, settings->plan->tags ? FINDING_WRONG : FINDING_NOTE, name, why, false);
 }
 
 /* Some table of this list has the action FILTER. */
@@ -251,9 +244,7 @@ static void check_domains(const struct settings *settings)
 void check_settings(const struct plan *plan, const struct setup_request *request, const struct look *look,
 		    struct report *report)
 {
-	struct settings settings = {plan, request, look, report, request->domain_count == 0, false};
-	for (size_t i = 0; i < request->conf->route_count; i++)
-		settings.tags = settings.tags || route_conf_needs_tag(&request->conf->routes[i]);
+	const struct settings settings = {plan, request, look, report, request->domain_count == 0};
 	check_domains(&settings);
 	check_relayhost(&settings);
 	check_transport_maps(&settings);

@@ -153,6 +153,13 @@ const char *look_expanded(const struct look *look, const char *parameter)
 	return text_of(look->expanded, parameter);
 }
 
+const char *look_shown(const struct look *look, const char *parameter)
+{
+	const char *value = look_expanded(look, parameter);
+	bool secret = strstr(parameter, "password") && (strstr(value, "inline:") || strstr(value, "static:"));
+	return secret ? NULL : value;
+}
+
 const char *look_field(const struct look *look, const char *service, const char *field)
 {
 	char *key = mem_printf("%s/%s", service, field);

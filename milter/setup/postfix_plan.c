@@ -245,12 +245,6 @@ static void plan_milters(struct plan *plan, const struct look *look, const struc
 
 /* ---- the way to relaypoold ---- */
 
-static bool is_route(const char *element, const void *arg)
-{
-	(void)arg;
-	return strncmp(element, "inline:", 7) == 0 && strstr(element, "= " PLAN_TRANSPORT ":");
-}
-
 static void plan_domains(struct plan *plan, const struct look *look, const struct setup_request *request)
 {
 	char *map = mem_strdup("inline:{");
@@ -260,7 +254,8 @@ static void plan_domains(struct plan *plan, const struct look *look, const struc
 		free(map);
 		map = more;
 	}
-	char *ours = mem_printf("%s }", map), *rest = list_without(look_value(look, "transport_maps"), is_route, NULL);
+	char *ours = mem_printf("%s }", map),
+	     *rest = list_without(look_value(look, "transport_maps"), spell_is_route, NULL);
 	plan_list(plan, look, "transport_maps", ours, list_with_first(rest, ours), false,
 		  "Mail to these domains goes to relaypoold; everything else goes its way.");
 	free(rest);
@@ -349,6 +344,8 @@ void plan_make(struct plan *plan, const struct setup_request *request, const str
 			      .domain_count = request->domain_count,
 			      .capacity = capacity(conf, true),
 			      .nexthop = nexthop(look, conf)};
+	for (size_t i = 0; i < conf->route_count; i++)
+		plan->tags = plan->tags || route_conf_needs_tag(&conf->routes[i]);
 	if (conf->failover == FAILOVER_DIRECT && conf->smtp.port == UINT16_MAX)
 		plan->problem =
 			mem_strdup("smtp in relaypool.conf has port 65535: the direct way needs the port behind it");

@@ -58,6 +58,8 @@ const char *look_item(const struct look *look, enum item_kind kind, const char *
 /* "" if there is none. */
 const char *look_value(const struct look *look, const char *parameter);
 const char *look_expanded(const struct look *look, const char *parameter);
+/* The same as it may be shown: NULL if it has a secret in it. */
+const char *look_shown(const struct look *look, const char *parameter);
 const char *look_field(const struct look *look, const char *service, const char *field);
 /* The program of a service, without its arguments; the caller's. */
 char *look_program(const struct look *look, const char *service);
@@ -74,6 +76,8 @@ const char *spell_below_queue(const struct look *look, const char *path);
 char *spell_socket(const struct look *look, const struct endpoint *endpoint);
 /* True if this element of smtpd_milters is the milter at `endpoint`. */
 bool spell_is_milter(const struct look *look, const char *element, const struct endpoint *endpoint);
+/* True if this element of transport_maps is the one that --domain makes. For list_without(). */
+bool spell_is_route(const char *element, const void *unused);
 /* The LMTP listener that Postfix is to use. */
 const struct endpoint *spell_listener(const struct conf *conf, const struct look *look);
 
@@ -100,6 +104,7 @@ struct plan {
 	char *const *domains; /* of the request, borrowed; the only ones whose mail is to go to relaypoold */
 	size_t domain_count;  /* 0: all mail is */
 	unsigned capacity;    /* messages that the relays take at once */
+	bool tags;            /* some route needs what only the milter sees */
 	char *milter;         /* the element of smtpd_milters */
 	char *nexthop;        /* behind "relaypool:" in default_transport */
 	char *problem;        /* why there can be none; NULL */
@@ -122,9 +127,8 @@ long plan_seconds(const char *text);
 void check_settings(const struct plan *plan, const struct setup_request *request, const struct look *look,
 		    struct report *report); /* postfix_check.c */
 void check_services(const struct plan *plan, const struct setup_request *request, const struct look *look,
-		    struct report *report); /* postfix_services.c */
-void check_sockets(const struct plan *plan, const struct setup_request *request, const struct look *look,
-		   struct report *report); /* postfix_socket.c */
+		    struct report *report);                                                  /* postfix_services.c */
+void check_sockets(const struct conf *conf, const struct look *look, struct report *report); /* postfix_socket.c */
 void check_senders(const struct setup_request *request, const struct look *look,
 		   struct report *report); /* postfix_senders.c */
 

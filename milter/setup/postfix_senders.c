@@ -57,7 +57,7 @@ static void add(const struct look *look, struct report *report, enum finding_sta
 	report_add(report, &(struct finding){.state = state,
 					     .where = "main.cf",
 					     .name = name,
-					     .is = look_expanded(look, name),
+					     .is = look_shown(look, name),
 					     .why = why,
 					     .stops = state == FINDING_CONFLICT});
 }

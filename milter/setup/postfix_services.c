@@ -15,16 +15,7 @@ struct services {
 	const struct conf *conf;
 	const struct look *look;
 	struct report *report;
-	bool tags; /* some route needs what only the milter sees */
 };
-
-static bool routes_need_tags(const struct conf *conf)
-{
-	bool needed = false;
-	for (size_t i = 0; i < conf->route_count; i++)
-		needed = needed || route_conf_needs_tag(&conf->routes[i]);
-	return needed;
-}
 
 /* ---- of our name ---- */
 
@@ -114,7 +105,7 @@ static bool has_milter(const struct services *services, const char *list)
 
 static void add_override(const struct services *services, const char *key, const char *value, const char *why)
 {
-	report_add(services->report, &(struct finding){.state = services->tags ? FINDING_WRONG : FINDING_NOTE,
+	report_add(services->report, &(struct finding){.state = services->plan->tags ? FINDING_WRONG : FINDING_NOTE,
 						       .where = "master.cf",
 						       .name = key,
 						       .is = value,
@@ -153,7 +144,7 @@ static void check_options(const struct services *services, const char *service)
 void check_services(const struct plan *plan, const struct setup_request *request, const struct look *look,
 		    struct report *report)
 {
-	const struct services services = {plan, request->conf, look, report, routes_need_tags(request->conf)};
+	const struct services services = {plan, request->conf, look, report};
 	const char *service;
 	const json_t *line;
 	check_names(&services);

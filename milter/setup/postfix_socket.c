@@ -164,14 +164,11 @@ static void check_allowed(const struct conf *conf, const struct owner *owner, st
 	free(why);
 }
 
-void check_sockets(const struct plan *plan, const struct setup_request *request, const struct look *look,
-		   struct report *report)
+void check_sockets(const struct conf *conf, const struct look *look, struct report *report)
 {
-	const struct conf *conf = request->conf;
 	bool direct = conf->failover == FAILOVER_DIRECT;
 	const struct endpoint *way = direct ? &conf->smtp : spell_listener(conf, look);
 	struct owner owner;
-	(void)plan;
 	if (owner_find(look, &owner)) {
 		check_barrier(&owner, &conf->milter, "milter", report);
 		check_barrier(&owner, way, direct ? "smtp" : "lmtp", report);

@@ -47,6 +47,12 @@ static char *milter_socket(const char *element)
 	return mem_strndup(element, strcspn(element, ", \t}"));
 }
 
+bool spell_is_route(const char *element, const void *unused)
+{
+	(void)unused;
+	return strncmp(element, "inline:", 7) == 0 && strstr(element, "= " PLAN_TRANSPORT ":");
+}
+
 static bool same_host(const char *a, const char *b)
 {
 	a = strcasecmp(a, "localhost") == 0 ? "127.0.0.1" : a;

@@ -142,23 +142,31 @@ static const char *transport_user(const struct look *look)
 	static const char *const maps[] = {"transport_maps", "sender_dependent_default_transport_maps"};
 	const json_t *places[] = {look->set, look->overrides}, *value;
 	const char *name;
-	for (size_t i = 0; i < 2; i++)
-		json_object_foreach((json_t *)places[i], name,
-				    value) if (names_transport(name, json_string_value(value))) return name;
+	for (size_t i = 0; i < 2; i++) {
+		json_object_foreach((json_t *)places[i], name, value)
+		{
+			if (names_transport(name, json_string_value(value)))
+				return name;
+		}
+	}
 	for (size_t i = 0; i < 2; i++)
 		if (map_names_transport(look_expanded(look, maps[i])))
 			return maps[i];
 	return NULL;
 }
 
+/* The same of the file with header checks. */
 static const char *checks_user(const struct look *look)
 {
+	const json_t *places[] = {look->set, look->overrides}, *value;
 	const char *name;
-	const json_t *value;
-	json_object_foreach((json_t *)look->set, name,
-			    value) if (strstr(json_string_value(value), PLAN_HEADER_CHECKS)) return name;
-	json_object_foreach((json_t *)look->overrides, name,
-			    value) if (strstr(json_string_value(value), PLAN_HEADER_CHECKS)) return name;
+	for (size_t i = 0; i < 2; i++) {
+		json_object_foreach((json_t *)places[i], name, value)
+		{
+			if (strstr(json_string_value(value), PLAN_HEADER_CHECKS))
+				return name;
+		}
+	}
 	return NULL;
 }
 
@@ -176,6 +184,16 @@ static bool restore_file(const struct undoing *undoing, const char *file, char e
 	return good;
 }
 
+/* The transport was not there before. */
+static bool transport_goes(const struct undoing *undoing)
+{
+	struct made made;
+	for (size_t i = 0; memory_next(undoing->store, i, &made); i++)
+		if (made.kind == ITEM_SERVICE && !made.was && strcmp(made.name, PLAN_TRANSPORT "/unix") == 0)
+			return true;
+	return false;
+}
+
 /* Services that something still brings mail to stay: without them it would wait for ever. */
 static bool restore_master(const struct undoing *undoing, char error[SETUP_ERROR_SIZE])
 {
@@ -183,7 +201,7 @@ static bool restore_master(const struct undoing *undoing, char error[SETUP_ERROR
 	struct made made;
 	if (!look_at(&look, undoing->directory, error))
 		return false;
-	const char *user = transport_user(&look);
+	const char *user = transport_goes(undoing) ? transport_user(&look) : NULL;
 	char *why = user ? mem_printf("%s still brings mail here; it is left to you.", user) : NULL;
 	for (size_t i = 0; user && memory_next(undoing->store, i, &made); i++)
 		if (of_file(&made, "master.cf"))

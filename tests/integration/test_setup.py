@@ -304,6 +304,7 @@ def test_senders_with_accounts_of_their_own():
     said = setup.run("--apply", code=1)
     assert "@two.example" in said and "a@one.example" in said and "Nothing was changed" in said, said
     assert "[127.0.0.3]" not in said.split("smtp_sasl_password_maps")[-1].split("No route")[-1], said
+    assert one.password not in said + setup.run("-j", "--check", code=1), said
     scene.equal(setup.photograph(), before, "files after a refusal")
     setup.run("--apply", "--force")
     setup.run("--undo")
@@ -422,3 +423,21 @@ def test_who_may():
     assert "become root" in stranger.stderr, stranger.stderr
     said = Registration(front, daemon, instance="no-such-instance").run("--check", code=1)
     assert "no-such-instance" in said, said
+
+
+def test_registered_by_hand_before():
+    """What stood there already, as contrib/postfix has it, is right, and is still there after --undo of the rest."""
+    _, daemon = beside(NOBODY)
+    daemon.front.remove()
+    front = fronts.pooled({"relaypool_initial_destination_concurrency": "5"})
+    daemon.front = front
+    os.mkdir(daemon.sockets)
+    setup = Registration(front, daemon)
+    before = setup.photograph()
+    scene.equal(setup.wrong(), {"relaypool_initial_destination_concurrency": "differs"}, "what is wrong")
+    setup.run("--apply")
+    scene.equal(setup.wrong(), {}, "what is wrong after --apply")
+    front.postconf("-e", "biff=yes")
+    setup.run("--undo")
+    front.postconf("-e", "biff=no")
+    scene.equal(setup.photograph(), before, "files after --undo")
