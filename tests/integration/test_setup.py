@@ -192,6 +192,7 @@ def test_edited_by_hand_meanwhile():
          .replace("biff = no", "biff = no\n# added by hand\nmessage_size_limit = 1000000"))
     front.postconf("-e", f"smtpd_milters={milters}, inet:127.0.0.1:2")
     scene.equal(setup.wrong()["smtpd_milters"], "differs", "a milter behind ours")
+    setup.run("--undo", path=killer(2, True), code=-signal.SIGKILL)  # and then once more
     said = setup.run("--undo", code=1)
     assert "relaypool_initial_destination_concurrency  kept" in said, said
     photograph = setup.photograph()
@@ -423,6 +424,9 @@ def test_who_may():
     assert "become root" in stranger.stderr, stranger.stderr
     said = Registration(front, daemon, instance="no-such-instance").run("--check", code=1)
     assert "no-such-instance" in said, said
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/usr/sbin"], check=True)  # of the sandbox
+    said = Registration(front, daemon).run(code=1)
+    assert "Postfix is not installed here" in said, said
 
 
 def test_registered_by_hand_before():
