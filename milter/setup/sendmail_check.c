@@ -132,26 +132,53 @@ static void check_daemons(const char *cf, struct report *report)
 	}
 }
 
+/* The relay of relaypool.conf that is this smart host, such as "relay:[smtp.example.com]"; NULL. */
+static const struct relay_conf *relay_of(const struct conf *conf, const char *smart)
+{
+	const char *begin = strchr(smart, '[');
+	const char *colon = strchr(smart, ':');
+	begin = begin ? begin + 1 : colon ? colon + 1 : smart;
+	size_t length = strcspn(begin, "]: \t");
+	for (size_t i = 0; i < conf->relay_count; i++)
+		for (size_t j = 0; j < conf->relays[i].host_count; j++) {
+			const char *host = conf->relays[i].hosts[j].host;
+			if (strlen(host) == length && strncasecmp(host, begin, length) == 0)
+				return &conf->relays[i];
+		}
+	return NULL;
+}
+
+static void note_replaced(const struct conf *conf, const char *smart, struct report *report)
+{
+	const struct relay_conf *relay = relay_of(conf, smart);
+	report_note(report, "sendmail.mc", "SMART_HOST",
+		    relay ? "%s is set there, and does not hold any more: mail goes to relaypoold, which has it as "
+			    "relay \"%s\"."
+			  : "%s is set there, and does not hold any more: mail goes to relaypoold. No relay of "
+			    "relaypool.conf has "
+			    "this host; is that meant?%s",
+		    smart, relay ? relay->name : "");
+}
+
 /* What becomes of the smart host that sendmail.mc has without us. */
 static void note_smart_host(const struct site *site, const char *only, bool ours, struct report *report)
 {
 	char *before = site->bare_cf ? cf_line(site->bare_cf, "DS") : NULL;
+	bool set = before && *before;
 	if (only)
 		report_note(report, "sendmail.mc", "SMART_HOST",
 			    "Mail to other domains goes %s%s as before; an X-Relaypool field, which names nobody, "
 			    "stays in it.",
-			    before && *before ? "to " : "its way", before ? before : "");
-	else if (before && *before && ours)
+			    set ? "to " : "its way", set ? before : "");
+	else if (set && ours && site->request->conf->failover == FAILOVER_DIRECT)
 		report_note(
 			report, "sendmail.mc", "SMART_HOST",
-			site->request->conf->failover == FAILOVER_DIRECT
-				? "%s is where mail goes while relaypoold is away, and after every 4xx of it: none of "
-				  "relaypoold's limits holds on that way, and an X-Relaypool field, which names "
-				  "nobody, stays in the mail."
-				: "%s is set there, and does not hold any more: mail goes to relaypoold. Does "
-				  "relaypool.conf "
-				  "have this relay?",
+			"%s is where mail goes while relaypoold is away, and after every 4xx of it: none of "
+			"relaypoold's "
+			"limits holds on that way, and an X-Relaypool field, which names nobody, stays in the mail.",
 			before);
+	else if (set && ours)
+		note_replaced(site->request->conf, before, report);
 	free(before);
 }
 
