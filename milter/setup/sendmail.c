@@ -1,6 +1,6 @@
 /*
- * Sendmail registered with relaypool, looked at, or freed of it: the order in which the parts of setup are called. Called
- * by relaypoolctl. What is wanted stands in sendmail_block.c, what is in the way in sendmail_check.c.
+ * Sendmail registered with relaypool, looked at, or freed of it: the order in which the parts of setup are called.
+ * Called by relaypoolctl. What is wanted stands in sendmail_block.c, what is in the way in sendmail_check.c.
  */
 #include <config.h>
 

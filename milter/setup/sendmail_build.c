@@ -1,6 +1,6 @@
 /*
- * sendmail.cf made of sendmail.mc by m4, and tried by Sendmail itself. Called by sendmail.c and by who applies or undoes.
- * Writes only in a directory of ours: what stands in the place of another is for the caller.
+ * sendmail.cf made of sendmail.mc by m4, and tried by Sendmail itself. Called by sendmail.c and by who applies or
+ * undoes. Writes only in a directory of ours: what stands in the place of another is for the caller.
  */
 #include <config.h>
 

@@ -1,6 +1,6 @@
 /*
- * The text of sendmail.cf, read as far as setup asks: lines by what they begin with, options, fields of a mailer, times.
- * Called by the other files sendmail_*.c. Pure functions.
+ * The text of sendmail.cf, read as far as setup asks: lines by what they begin with, options, fields of a mailer,
+ * times. Called by the other files sendmail_*.c. Pure functions.
  */
 #include <config.h>
 

@@ -34,7 +34,7 @@ char *mc_macros(const char *text);
 
 /* ---- sendmail_cf.c: the text of sendmail.cf ---- */
 
-/* What stands behind `prefix` in the line that begins with it, the last such line, folded lines made one; NULL. The caller's. */
+/* What stands behind `prefix` in the last line that begins with it, folded lines made one; NULL. The caller's. */
 char *cf_line(const char *text, const char *prefix);
 /* The value of an option, or of the default that Sendmail's macros write as a comment; NULL. The caller's. */
 char *cf_option(const char *text, const char *name);
@@ -84,7 +84,7 @@ struct site {
 /* True if --apply would change nothing. */
 bool site_done(const struct site *site);
 
-/* sendmail_check.c: what stands in the way, and with `all` whether our block and the sendmail.cf made of it are there */
+/* sendmail_check.c: what stands in the way, and with `all` whether block and sendmail.cf are as they shall be. */
 void site_check(const struct site *site, bool all, struct report *report);
 /* sendmail_socket.c: whether Sendmail takes the sockets of relaypool.conf, and may speak to them */
 void site_check_sockets(const struct site *site, const char *cf, struct report *report);

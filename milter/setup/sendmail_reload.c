@@ -1,6 +1,6 @@
 /*
- * Has a running Sendmail read its configuration: SIGHUP to the daemon that its pid file names, whoever started it. Called
- * by sendmail.c with --reload only. Never signals a process that is not Sendmail.
+ * Has a running Sendmail read its configuration: SIGHUP to the daemon that its pid file names, whoever started it.
+ * Called by sendmail.c with --reload only. Never signals a process that is not Sendmail.
  */
 #include <config.h>
 

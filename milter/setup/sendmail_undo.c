@@ -1,6 +1,6 @@
 /*
- * Our block taken out of sendmail.mc again. Called by sendmail.c. Files come back as they were if nobody else has changed
- * them; else the block alone goes, and what somebody has edited by hand is left to him.
+ * Our block taken out of sendmail.mc again. Called by sendmail.c. Files come back as they were if nobody else has
+ * changed them; else the block alone goes, and what somebody has edited by hand is left to him.
  */
 #include <config.h>
 

@@ -1,4 +1,4 @@
-/* setup/sendmail_*.c: where the block stands in a sendmail.mc, what is read of a sendmail.cf, which sockets are safe. */
+/* setup/sendmail_*.c: where the block stands in sendmail.mc, what is read of sendmail.cf, which sockets are safe. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
