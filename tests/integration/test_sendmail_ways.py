@@ -131,6 +131,7 @@ def test_split_envelopes_keep_their_tag_and_the_id_of_the_message():
 
 def test_mail_of_sendmail_by_an_unprivileged_user_and_a_queue_run_of_one_group():
     front, daemon, plain, _special = test_tag.two_relays(FrontSendmail(lines=GROUPS, mode="queueonly", queues="012"))
+    settings.wait_until(lambda: daemon.flushes, 20, "the runs of the queue at relaypoold's start")
     front.sendmail(b"X-Test-Id: typed\nSubject: x\n\nfrom the command line\n", "alice@front.test",
                    ["hugo@one.example", "ida@two.example", "alice@front.test"], user="alice")
     settings.wait_until(lambda: len(front.queue()) == 3, 10, "an envelope in each of the queue groups")

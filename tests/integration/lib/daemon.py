@@ -122,9 +122,9 @@ class Relaypoold:
         while process.poll() is None:
             if os.path.exists(request):
                 os.unlink(request)
-                self.flushes += 1
                 if self.front.running:
                     self.front.flush()
+                self.flushes += 1
             threading.Event().wait(0.1)
 
     def ctl(self, *words, check=True):
