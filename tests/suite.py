@@ -29,10 +29,10 @@ BUILDS = {
 FIXED_ADDRESSES = ["setarch", os.uname().machine, "-R"]
 
 # What measures speed runs in the normal build and alone. So do runs in which nothing may stall, two at a time. The rest
-# runs under the sanitizers; most of it waits, so that three at a time do not take the processors from each other.
+# runs under the sanitizers; most of it waits, so that four at a time do not take the processors from each other.
 MEASURES = ["test_fairness", "test_link", "test_ratio", "test_slow_readers", "test_syslog"]
 CLEAN = ["test_clean"]
-REST = ["-j", "3", *(f"--except={name}" for name in MEASURES + CLEAN)]
+REST = ["-j", "4", *(f"--except={name}" for name in MEASURES + CLEAN)]
 # What other programs read, what relays do that are one at a time, what is set in other programs, and what another MTA
 # does of what one has shown: nothing in it that threads could disturb.
 NO_THREADS = [f"--except={name}" for name in (
