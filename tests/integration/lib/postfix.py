@@ -91,7 +91,13 @@ class Postfix:
         if self.running:
             self._postfix("reload")
 
+    def _age(self):
+        """Postfix waits two seconds before it reads a main.cf that has just been written; ours is whole."""
+        past = time.time() - 60
+        os.utime(os.path.join(self.config, "main.cf"), (past, past))
+
     def _postfix(self, verb):
+        self._age()
         result = subprocess.run(self.place.command("postfix", "-c", self.config, verb), capture_output=True, text=True,
                                 check=False)
         if result.returncode:
