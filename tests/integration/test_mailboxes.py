@@ -49,8 +49,8 @@ def _attachment():
     body = (b"--=_x\r\nContent-Type: text/plain\r\n\r\nSee the file.\r\n"
             b"--=_x\r\nContent-Type: application/octet-stream; name=a.bin\r\nContent-Transfer-Encoding: base64\r\n\r\n"
             + encoded + b"--=_x--\r\n")
-    return Given("attachment", b"Subject: a file\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"=_x\"\r\n",
-                 body)
+    return Given("attachment", b"Subject: a file\r\nMIME-Version: 1.0\r\n"
+                 b"Content-Type: multipart/mixed; boundary=\"=_x\"\r\n", body)
 
 
 def _messages():

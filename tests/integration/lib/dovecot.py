@@ -68,7 +68,7 @@ plugin {{
 
 
 class Dovecot:
-    """`sockets` is a directory of the MTA's that exists, `mta` the user it delivers as; `sieve` a script run for all."""
+    """`sockets` is a directory of the MTA's, `mta` the user it delivers as, `sieve` a script run for all mail."""
 
     def __init__(self, sockets, users=("alice", "bob"), mta="postfix", sieve=None, name="dovecot"):
         self.users = users

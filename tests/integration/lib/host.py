@@ -1,4 +1,4 @@
-"""A mail host as guides mean it: /etc, /run, /var and /usr/local of the sandbox, Postfix in its usual places, a network.
+"""A mail host as guides mean it: /etc, /run, /var and /usr/local of the sandbox, Postfix where packages have it.
 
 Commands of the guides run here as they are written. Nothing of it is seen outside the sandbox.
 """
@@ -40,8 +40,11 @@ class HostPostfix(front.FrontPostfix):
     """Configuration in /etc/postfix, queue in /var/spool/postfix, and chrooted services: as Debian's package has it."""
 
     def __init__(self, parameters=None, chroot=True):
-        super().__init__({"smtpd_relay_restrictions": "permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination",
-                          "inet_interfaces": "loopback-only", **(parameters or {})}, chroot)
+        super().__init__({
+            "smtpd_relay_restrictions": "permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination",
+            "inet_interfaces": "loopback-only",
+            **(parameters or {}),
+        }, chroot)
         self.postconf("-X", "queue_directory", "data_directory")
         self.postconf("-M", f"smtp/inet=smtp inet n - {'y' if chroot else 'n'} - - smtpd")
         if chroot:
@@ -53,7 +56,8 @@ class HostPostfix(front.FrontPostfix):
                             (os.path.join(self.directory, "data"), "/var/lib/postfix")):
             os.makedirs(usual, exist_ok=True)
             _mount("--bind", ours, usual)
-        self.config, self.queue_directory, self.sockets = "/etc/postfix", "/var/spool/postfix", "/var/spool/postfix/relaypool"
+        self.config, self.queue_directory = "/etc/postfix", "/var/spool/postfix"
+        self.sockets = os.path.join(self.queue_directory, "relaypool")
 
 
 class HostRelaypoold(Relaypoold):
