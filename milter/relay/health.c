@@ -160,6 +160,6 @@ bool health_may_open(const struct pool *pool)
 		return false;
 	if (pool->dropping && timer_armed(&pool->settled))
 		return false; /* the trial is set up, and will show whether it stays */
-	/* After a failure one trial at a time. */
-	return pool->failures == 0 || list_empty(&pool->opening);
+	/* After a failure one trial at a time; a probe is none of them. */
+	return pool->failures == 0 || pool_opening(pool) == 0;
 }

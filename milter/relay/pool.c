@@ -474,7 +474,7 @@ static void give_waiting(struct pool *pool)
 		return;
 	while (!list_empty(&pool->waiting)) {
 		struct transaction *t = LIST_ENTRY_OF(pool->waiting.next, struct transaction, node);
-		bool trial = pool->pause > 0 && !list_empty(&pool->busy); /* one at a time until one is accepted */
+		bool trial = pool->pause > 0 && for_mail(&pool->busy) > 0; /* one at a time until one is accepted */
 		if (trial || (c = find_room(pool, t)) == NULL || pool_paced(pool))
 			return;
 		give(pool, c, t);
@@ -558,14 +558,14 @@ unsigned pool_needs(const struct pool *pool)
 	if (!health_may_open(pool) || (timer_armed(&pool->paced) && live_connections(pool) > 0))
 		return alone;
 	if (pool->down != NULL)
-		return alone + list_empty(&pool->opening);
+		return alone + (pool_opening(pool) == 0);
 	return alone + (waiting > spare ? (unsigned)(waiting - spare) : 0);
 }
 
 static void open_wanted(struct pool *pool)
 {
 	/* A relay that is down is tried whenever its back-off ends, whether mail waits or not. */
-	size_t want = pool->down != NULL ? list_empty(&pool->opening) : wanted(pool);
+	size_t want = pool->down != NULL ? pool_opening(pool) == 0 : wanted(pool);
 	while (want-- > 0 && health_may_open(pool)) {
 		bool needed = pool_needs(pool) > 0;
 		if (!needed && !account_has_spare(pool->account, pool))
