@@ -162,6 +162,7 @@ bool pool_give_up_idle(struct pool *pool);
 unsigned pool_needs(const struct pool *pool);
 unsigned pool_sockets(const struct pool *pool); /* every socket that counts against the cap, computed */
 unsigned pool_opening(const struct pool *pool); /* connections that are being set up for mail */
+bool pool_tries(const struct pool *pool);       /* after a pause: what is under way shows whether it takes more */
 unsigned pool_staying(const struct pool *pool); /* connections that are not about to end */
 bool pool_usable(const struct pool *pool);      /* a transaction given to it would be begun: not held, not down */
 bool pool_stalled(const struct pool *pool);     /* mail waits, and the relay has said nothing of use for a while */

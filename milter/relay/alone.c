@@ -22,6 +22,14 @@ static bool its_turn(const struct pool *pool, const struct transaction *t)
 	return list_empty(&pool->waiting) || LIST_ENTRY_OF(first, const struct transaction, node)->queued >= t->queued;
 }
 
+bool alone_is_next(const struct pool *pool)
+{
+	if (list_empty(&pool->alone) || timer_armed(&pool->paced) || !account_may_open(pool->account))
+		return false;
+	const struct transaction *t = first_of(pool);
+	return !t->probe && its_turn(pool, t);
+}
+
 static struct connection *least_burdened(const struct pool *pool)
 {
 	struct connection *least = NULL;

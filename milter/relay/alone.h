@@ -9,6 +9,8 @@
 
 /* Opens what may be opened now, and sees to it that there will be room for the rest. */
 void alone_open(struct pool *pool);
+/* The first of them may begin now and came before all mail that waits: the rate is to be its own. */
+bool alone_is_next(const struct pool *pool);
 /* The connection is set up: what it was opened for begins. */
 void alone_begin(struct pool *pool, struct connection *c);
 /* Came back from its connection: what that says of the relay; how it ended, as it is to be told. */

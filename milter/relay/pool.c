@@ -144,6 +144,11 @@ static size_t live_connections(const struct pool *pool)
 	return for_mail(&pool->opening) + list_count(&pool->idle) + for_mail(&pool->busy);
 }
 
+bool pool_tries(const struct pool *pool)
+{
+	return pool->pause > 0 && for_mail(&pool->busy) > 0;
+}
+
 unsigned pool_in_flight(const struct pool *pool)
 {
 	size_t in_flight = 0;
@@ -474,8 +479,13 @@ static void give_waiting(struct pool *pool)
 		return;
 	while (!list_empty(&pool->waiting)) {
 		struct transaction *t = LIST_ENTRY_OF(pool->waiting.next, struct transaction, node);
-		bool trial = pool->pause > 0 && for_mail(&pool->busy) > 0; /* one at a time until one is accepted */
-		if (trial || (c = find_room(pool, t)) == NULL || pool_paced(pool))
+		if (pool_tries(pool) || (c = find_room(pool, t)) == NULL)
+			return;
+		if (alone_is_next(pool)) {
+			pool_dispatch_soon(pool);
+			return;
+		}
+		if (pool_paced(pool))
 			return;
 		give(pool, c, t);
 	}
@@ -740,7 +750,7 @@ void pool_reconnect(struct pool *pool)
 
 void pool_warm(struct pool *pool)
 {
-	bool quiet = list_empty(&pool->opening) && list_empty(&pool->idle) && list_empty(&pool->busy);
+	bool quiet = live_connections(pool) == 0;
 	/* Slots that other relays of the account need for the mail they have are theirs. */
 	if (quiet && health_may_open(pool) && account_may_open(pool->account) && account_has_spare(pool->account, pool))
 		(void)pool_open(pool, NULL);

@@ -120,7 +120,10 @@ static struct reply *trouble_of(const struct probe *p, enum transaction_end end)
 				   "the relay may have the message: no reply to the end of data within %lld s",
 				   seconds);
 	if (p->timed_out && t->connection == NULL)
-		return reply_local(LOCAL_RELAY_DOWN, 451, "4.3.2", "no connection was free within %lld s", seconds);
+		return reply_local(LOCAL_RELAY_DOWN, 451, "4.3.2", "%s within %lld s",
+				   p->cause == CAUSE_RATE || p->cause == CAUSE_THROTTLE ? "its turn did not come"
+											: "no connection was free",
+				   seconds);
 	if (p->timed_out)
 		return reply_local(LOCAL_RELAY_DOWN, 451, "4.4.2", "no answer, %lld s after the test began", seconds);
 	if ((end == END_REFUSED || end == END_CANCELLED) && t->local != NULL)

@@ -226,7 +226,7 @@ enum cause wait_cause(const struct pool *pool)
 	if (pool->hold)
 		return CAUSE_HELD;
 	/* A pause lasts to its end, even if something that had begun before is taken. */
-	if (pool->paused_until > clock_now() || (pool->pause > 0 && !list_empty(&pool->busy)))
+	if (pool->paused_until > clock_now() || pool_tries(pool))
 		return CAUSE_THROTTLE;
 	if (timer_armed(&pool->retry))
 		return CAUSE_BACKOFF;
