@@ -259,8 +259,10 @@ int show_why(const json_t *answer, const char *argument)
 	const json_t *journey;
 	const char *original = string_of(answer, "copy_of");
 	if (original) {
-		char *line = mem_printf("%s is a copy that Sendmail made of %s, by which it is known here:", argument,
-					original);
+		char *line =
+			mem_printf("%s itself is not known here. It may be a copy that Sendmail made of %s, whose id "
+				   "came before it in the same process; of that is known:",
+				   argument, original);
 		text_clean(line);
 		text_fold(stdout, SCREEN_WIDTH, line);
 		free(line);

@@ -39,9 +39,9 @@ void journeys_catch_up(void);
 /* Every view of a queue id, newest first. False if there is none. */
 bool journeys_find(const char *queue_id, void (*fn)(const struct journey_view *view, void *arg), void *arg);
 /*
- * The message of which Sendmail made a copy with this id, as it does for queue groups and for more recipients than an
- * envelope may have: the copies' header names the message, and so they are known by its id. The process that made a copy
- * gave it the next ids. False if none is known.
+ * The message of which this may be a copy that Sendmail made, as it does for queue groups and for more recipients than
+ * an envelope may have: the copies' header names the message, and so they are known by its id. The process that made
+ * copies gave them the next ids; but it gave such ids to bounces and to later messages as well. False if none is known.
  */
 bool journeys_original(const char *queue_id, char *original, size_t size);
 /*

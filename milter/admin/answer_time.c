@@ -273,7 +273,9 @@ json_t *answer_why(const struct control_doors *doors, const char *argument)
 		return answer_refuse(REFUSAL_USAGE, "why needs the queue id of a message");
 	char queue_id[sizeof(((struct message *)NULL)->queue_id)], original[sizeof(queue_id)] = "";
 	snprintf(queue_id, sizeof(queue_id), "%s", argument);
-	queue_id[strcspn(queue_id, "*!:-")] = '\0'; /* as mailq and the log write it */
+	queue_id[strcspn(queue_id, "*!:")] = '\0'; /* as mailq and the log write it */
+	if (*queue_id != '\0' && queue_id[strlen(queue_id) - 1] == '-')
+		queue_id[strlen(queue_id) - 1] = '\0';
 	struct why why = why_of(doors, queue_id);
 	if (json_array_size(why.rows.array) == 0 && journeys_original(queue_id, original, sizeof(original))) {
 		json_decref(why.rows.array);

@@ -220,6 +220,8 @@ START_TEST(a_queue_id_may_be_as_mailq_and_the_log_write_it)
 	ck_assert_int_eq(RUN("why", "4fXyZ1-"), 0);
 	ck_assert_int_eq(RUN("why", "4fXyZ1:"), 0);
 	ck_assert_int_eq(RUN("why", "4fXyZ12"), 1);
+	ck_assert_int_eq(RUN("why", "test-route"), 1);
+	expect_says("nothing is known of test-route:");
 }
 END_TEST
 
@@ -233,7 +235,7 @@ START_TEST(the_id_of_a_copy_shows_the_message)
 	ck_assert_str_eq(string_of(journey_of(answer, 0), "state"), "settled");
 	json_decref(answer);
 	ck_assert_int_eq(RUN("why", "4fXyZ2"), 0);
-	expect_says("4fXyZ2 is a copy that Sendmail made of 4fXyZ1");
+	expect_says("4fXyZ2 itself is not known here. It may be a copy that Sendmail made of");
 	answer = ask_why();
 	ck_assert(json_is_null(json_object_get(answer, "copy_of")));
 	json_decref(answer);
