@@ -187,6 +187,7 @@ static bool act(struct instance *instance, struct report *report, char error[SET
 		snprintf(error, SETUP_ERROR_SIZE, "%s", instance->plan.problem);
 		return false;
 	}
+	memory_take_out(&instance->store, &instance->plan);
 	memory_give_back(&instance->store, &instance->look, &instance->plan);
 	return instance->request.action == SETUP_APPLY ? apply(instance, report, error) : show(instance, report);
 }

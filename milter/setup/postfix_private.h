@@ -167,16 +167,20 @@ void memory_give_back(const struct store *store, const struct look *look, struct
 /* One thing that was made; the texts are the state's. */
 struct made {
 	enum item_kind kind;
-	const char *name, *was, *wrote, *part; /* `was`, `part`: NULL where there is none */
+	const char *name, *was, *wrote; /* `was`: NULL where there was none */
+	const char *earlier;            /* what the --apply before the last one wrote; NULL */
+	const json_t *parts;            /* of a list: all elements that we ever wrote; NULL: all of the value is ours */
 };
 size_t memory_count(const struct store *store);
 /* The `index`th; false behind the last. */
 bool memory_next(const struct store *store, size_t index, struct made *made) MUST_CHECK;
 /*
  * What becomes of it when it is undone: true with the value to come in `*shall` (the caller's; NULL: it goes). False
- * and NULL if it is not ours any more, or is as it was already, which `*as_before` says.
+ * and NULL if it is not ours any more, or if there is nothing to undo, which `*nothing` says.
  */
-bool memory_back(const struct made *made, const struct look *look, char **shall, bool *as_before) MUST_CHECK;
+bool memory_back(const struct made *made, const struct look *look, char **shall, bool *nothing) MUST_CHECK;
+/* Takes out of the plan's lists what an earlier --apply wrote there and this one writes otherwise: sockets have moved. */
+void memory_take_out(const struct store *store, struct plan *plan);
 
 /* Options of an entry that was ours have changed: it still is. */
 void memory_settle(struct store *store, const struct look *before, const struct look *after);

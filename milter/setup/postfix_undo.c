@@ -47,7 +47,7 @@ static bool restore_whole(const struct undoing *undoing, const struct look *look
 			  char error[SETUP_ERROR_SIZE])
 {
 	char *path = mem_printf("%s/%s", undoing->directory, file), *shall;
-	bool good = store_restore_file(undoing->store, path, error), as_before;
+	bool good = store_restore_file(undoing->store, path, error), nothing;
 	struct made made;
 	free(path);
 	for (size_t i = 0; good && memory_next(undoing->store, i, &made);) {
@@ -55,7 +55,7 @@ static bool restore_whole(const struct undoing *undoing, const struct look *look
 			i++;
 			continue;
 		}
-		if (memory_back(&made, look, &shall, &as_before))
+		if (memory_back(&made, look, &shall, &nothing))
 			add_finding(undoing, FINDING_RESTORED, &made, look_item(look, made.kind, made.name), made.was,
 				    NULL);
 		free(shall);
@@ -72,14 +72,13 @@ static void plan_back(const struct undoing *undoing, const struct look *look, co
 	struct made made;
 	for (size_t i = memory_count(undoing->store); i-- > 0 && memory_next(undoing->store, i, &made);) {
 		const char *present = look_item(look, made.kind, made.name);
-		bool as_before;
+		bool nothing;
 		char *shall;
 		if (!of_file(&made, file))
 			continue;
-		if (memory_back(&made, look, &shall, &as_before))
-			plan_add(back, made.kind, made.name, present, shall)->part =
-				made.part ? mem_strdup(made.part) : NULL;
-		else if (!as_before)
+		if (memory_back(&made, look, &shall, &nothing))
+			plan_add(back, made.kind, made.name, present, shall);
+		else if (!nothing)
 			add_finding(undoing, FINDING_KEPT, &made, present, made.wrote,
 				    "It was changed since; it is left to you.");
 		free(shall);
