@@ -162,7 +162,9 @@ static void plan_service(struct plan *plan, const struct look *look, const struc
 	char *program = look_program(look, service->name), *line = service_line(conf, service, processes);
 	const char *was = json_string_value(json_object_get(look->services, service->name));
 	struct item *item = plan_add(plan, ITEM_SERVICE, service->name, was, line);
-	item->right = was && strcmp(program, service->program) == 0;
+	/* A server at this port may well be somebody else's; a client of this name is not. */
+	item->right = was && strcmp(program, service->program) == 0 &&
+		      (strcmp(program, "smtpd") != 0 || look_is_ours(look, service->name));
 	item->why = strcmp(service->name, queue_service.name) == 0 ? "The transport to relaypoold."
 								   : "The way past relaypoold while it is away.";
 	if (item->right)

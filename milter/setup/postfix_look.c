@@ -174,6 +174,14 @@ char *look_program(const struct look *look, const char *service)
 	return mem_strndup(command, strcspn(command, " "));
 }
 
+bool look_is_ours(const struct look *look, const char *service)
+{
+	char *key = mem_printf("%s/syslog_name", service);
+	const char *name = look_item(look, ITEM_OVERRIDE, key);
+	free(key);
+	return name && strncmp(name, "postfix/relaypool", strlen("postfix/relaypool")) == 0;
+}
+
 bool look_chrooted(const struct look *look, const char *service)
 {
 	const char *column = look_field(look, service, "chroot");

@@ -63,6 +63,8 @@ const char *look_shown(const struct look *look, const char *parameter);
 const char *look_field(const struct look *look, const char *service, const char *field);
 /* The program of a service, without its arguments; the caller's. */
 char *look_program(const struct look *look, const char *service);
+/* True if its name in the log says that it was made for relaypool, by setup or by hand as contrib/postfix has it. */
+bool look_is_ours(const struct look *look, const char *service);
 /* True if the service runs in queue_directory as its root. */
 bool look_chrooted(const struct look *look, const char *service);
 /* A path as a service sees it that does not run chrooted: relative ones are below queue_directory. The caller's. */

@@ -4,6 +4,8 @@
  */
 #include <config.h>
 
+#include <arpa/inet.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,22 +19,53 @@ struct services {
 	struct report *report;
 };
 
-/* ---- of our name ---- */
+/* ---- at our port ---- */
 
-/* Its name in the log says that it was made for relaypool, by setup or by hand as contrib/postfix has it. */
-static bool is_ours(const struct look *look, const char *service)
+/* The port of a service "[HOST:]PORT/inet" where it listens on the loopback address, too; 0: it does not. */
+static unsigned loopback_port(const char *service)
 {
-	char *key = mem_printf("%s/syslog_name", service);
-	const char *name = look_item(look, ITEM_OVERRIDE, key);
-	free(key);
-	return name && strncmp(name, "postfix/relaypool", strlen("postfix/relaypool")) == 0;
+	size_t length = strlen(service), host = 0;
+	if (length < 5 || strcmp(service + length - 5, "/inet") != 0)
+		return 0;
+	char *port = mem_strndup(service, length - 5), *colon = strrchr(port, ':');
+	host = colon ? (size_t)(colon - port) : 0;
+	bool other = host > 0 && strncmp(port, "127.", 4) != 0 && strncmp(port, "localhost", host) != 0 &&
+		     strncmp(port, "0.0.0.0", host) != 0;
+	const char *digits = colon ? colon + 1 : port;
+	const struct servent *known = getservbyname(digits, "tcp");
+	unsigned number = known ? ntohs((uint16_t)known->s_port) : (unsigned)strtoul(digits, NULL, 10);
+	free(port);
+	return other ? 0 : number;
 }
+
+/* Two services on one port: Postfix would not start again. */
+static void check_port(const struct services *services, const char *service)
+{
+	const struct conf *conf = services->conf;
+	unsigned port = loopback_port(service);
+	if (conf->failover != FAILOVER_DIRECT || port == 0 || look_is_ours(services->look, service) ||
+	    (port != conf->smtp.port && port != conf->smtp.port + 1u))
+		return;
+	char *why = mem_printf("Port %u is needed: %u is relaypoold's `smtp', and mail goes by %u while relaypoold is "
+			       "away. Choose another `smtp' in relaypool.conf.",
+			       port, conf->smtp.port, conf->smtp.port + 1u);
+	report_add(services->report, &(struct finding){.state = FINDING_CONFLICT,
+						       .where = "master.cf",
+						       .name = service,
+						       .is = look_item(services->look, ITEM_SERVICE, service),
+						       .why = why,
+						       .stops = true});
+	free(why);
+}
+
+/* ---- of our name ---- */
 
 static void check_names(const struct services *services)
 {
 	for (size_t i = 0; i < services->plan->count; i++) {
 		const struct item *item = &services->plan->items[i];
-		if (item->kind != ITEM_SERVICE || item->right || !item->was || is_ours(services->look, item->name))
+		if (item->kind != ITEM_SERVICE || item->right || loopback_port(item->name) > 0 || !item->was ||
+		    look_is_ours(services->look, item->name))
 			continue;
 		report_add(services->report, &(struct finding){.state = FINDING_CONFLICT,
 							       .where = "master.cf",
@@ -48,10 +81,7 @@ static void check_names(const struct services *services)
 
 static bool visible_in_chroot(const struct services *services, const struct endpoint *endpoint)
 {
-	const char *queue = look_expanded(services->look, "queue_directory");
-	size_t length = strlen(queue);
-	return endpoint->kind != ENDPOINT_UNIX ||
-	       (strncmp(endpoint->path, queue, length) == 0 && endpoint->path[length] == '/');
+	return endpoint->kind != ENDPOINT_UNIX || spell_below_queue(services->look, endpoint->path);
 }
 
 static void add_hidden(const struct services *services, const char *service, const struct endpoint *endpoint,
@@ -151,8 +181,9 @@ void check_services(const struct plan *plan, const struct setup_request *request
 	json_object_foreach(look->services, service, line)
 	{
 		char *program = look_program(look, service);
+		check_port(&services, service);
 		check_chroot(&services, service, program);
-		if (strcmp(program, "smtpd") == 0 && !is_ours(look, service))
+		if (strcmp(program, "smtpd") == 0 && !look_is_ours(look, service))
 			check_options(&services, service);
 		free(program);
 	}

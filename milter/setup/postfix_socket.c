@@ -150,6 +150,26 @@ static void check_listening(const struct endpoint *endpoint, const char *name, c
 			    strerror(reason), meanwhile);
 }
 
+/* The port by which mail goes on while relaypoold is away: a Postfix that cannot have it does not start again. */
+static void check_way_back(const struct conf *conf, const struct look *look, struct report *report)
+{
+	struct endpoint back = conf->smtp;
+	snprintf(back.host, sizeof(back.host), "127.0.0.1");
+	char *service = mem_printf("127.0.0.1:%u/inet", ++back.port);
+	if (!look_item(look, ITEM_SERVICE, service) && probe_inet(&back) == 0) {
+		char *why = mem_printf("Somebody listens on port %u of the loopback address, which Postfix needs while "
+				       "relaypoold is away. Choose another `smtp' in relaypool.conf.",
+				       back.port);
+		report_add(report, &(struct finding){.state = FINDING_CONFLICT,
+						     .where = "socket",
+						     .name = service,
+						     .why = why,
+						     .stops = true});
+		free(why);
+	}
+	free(service);
+}
+
 static void check_allowed(const struct conf *conf, const struct owner *owner, struct report *report)
 {
 	for (size_t i = 0; i < conf->allow_user_count; i++)
@@ -177,6 +197,8 @@ void check_sockets(const struct conf *conf, const struct look *look, struct repo
 		report_note(report, "main.cf", "mail_owner",
 			    "There is no user %s on this host: who may use the sockets is not known.", owner.name);
 	}
+	if (direct)
+		check_way_back(conf, look, report);
 	check_listening(&conf->milter, "milter", "Mail passes without its tag until then.", report);
 	check_listening(way, direct ? "smtp" : "lmtp",
 			direct ? "Mail takes the direct way until then."

@@ -223,6 +223,57 @@ START_TEST(times_are_read_as_postfix_does)
 }
 END_TEST
 
+/* ---- what is in the way ---- */
+
+static struct report report;
+
+/* The state of what was found of a setting; "" if nothing was. */
+static const char *state_of(const char *name)
+{
+	size_t i;
+	const json_t *finding;
+	const char *state = "";
+	json_array_foreach(report.findings, i, finding)
+	{
+		if (strcmp(json_string_value(json_object_get(finding, "name")), name) == 0)
+			state = json_string_value(json_object_get(finding, "state"));
+	}
+	return state;
+}
+
+static void check(void (*looks)(const struct plan *, const struct setup_request *, const struct look *,
+				struct report *))
+{
+	const struct setup_request request = {.conf = conf};
+	make(NULL, 0);
+	report_free(&report);
+	report_init(&report);
+	looks(&plan, &request, &look, &report);
+}
+
+START_TEST(a_server_at_our_port_is_left_alone)
+{
+	static const char *const taken[] = {"127.0.0.1:10026/inet", "localhost:10026/inet", "10026/inet", "10025/inet"};
+	load("failover = \"direct\"\nsmtp = \"inet:10025@127.0.0.1\"\n" RELAYS);
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+		char *key = mem_printf("%s/command", taken[i]);
+		json_object_set_new(look.services, taken[i], json_string("x inet n - n - - smtpd -o content_filter="));
+		json_object_set_new(look.fields, key, json_string("smtpd -o content_filter="));
+		free(key);
+		check(check_services);
+		ck_assert_str_eq(state_of(taken[i]), "conflict");
+		ck_assert_uint_eq(report.stops, 1);
+		ck_assert_ptr_null(item_of("127.0.0.1:10026/inet/content_filter"));
+		json_object_clear(look.services);
+	}
+	json_object_set_new(look.services, "192.0.2.1:10026/inet", json_string("x"));
+	json_object_set_new(look.services, "127.0.0.1:10027/inet", json_string("x"));
+	check(check_services);
+	ck_assert_uint_eq(report.stops, 0);
+	report_free(&report);
+}
+END_TEST
+
 /* ---- the way back ---- */
 
 static struct store store;
@@ -343,6 +394,7 @@ Suite *plan_suite(void)
 	tcase_add_test(tests, the_direct_way_has_its_services);
 	tcase_add_test(tests, an_entry_of_ours_keeps_what_was_added);
 	tcase_add_test(tests, times_are_read_as_postfix_does);
+	tcase_add_test(tests, a_server_at_our_port_is_left_alone);
 	tcase_add_test(tests, only_what_is_ours_goes_back);
 	tcase_add_test(tests, what_was_first_is_remembered);
 	tcase_add_test(tests, a_list_keeps_what_was_first_less_what_is_ours);
