@@ -116,6 +116,8 @@ void plan_make(struct plan *plan, const struct setup_request *request, const str
 void plan_free(struct plan *plan);
 /* The texts are copied. */
 struct item *plan_add(struct plan *plan, enum item_kind kind, const char *name, const char *was, const char *shall);
+/* True if this element of transport_maps is what --domain makes: all that it names goes to relaypoold. For lists. */
+bool plan_is_route(const char *element, const void *unused);
 bool plan_done(const struct plan *plan); /* every item is right */
 const char *item_where(const struct item *item);
 
@@ -133,6 +135,12 @@ void check_services(const struct plan *plan, const struct setup_request *request
 void check_sockets(const struct conf *conf, const struct look *look, struct report *report); /* postfix_socket.c */
 void check_senders(const struct setup_request *request, const struct look *look,
 		   struct report *report); /* postfix_senders.c */
+
+/*
+ * A route names the sender "user@example.org" or "<>", and all his mail comes to it; "@example.org" is anybody there.
+ * postfix_senders.c.
+ */
+bool sender_has_route(const struct conf *conf, const char *sender);
 
 /*
  * Calls `key` for each key of a map such as "hash:/etc/postfix/x". False if it cannot be listed, with the reason.

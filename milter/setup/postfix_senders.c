@@ -19,15 +19,27 @@ struct senders {
 	char *shown; /* the first of those that match no route */
 };
 
-/* A route names the sender; one without `senders` names nobody. */
-static bool has_route(const struct conf *conf, const char *sender)
+/* Routes with more conditions take some of his mail only. */
+static bool address_has_route(const struct conf *conf, const char *sender)
 {
-	bool found = false;
 	for (size_t i = 0; i < conf->route_count; i++) {
 		const struct route_conf *route = &conf->routes[i];
-		found = found ||
-			(route->sender_count > 0 && conf_address_matches(route->senders, route->sender_count, sender));
+		if (route->sender_count > 0 && route->recipient_count == 0 && !route_conf_needs_tag(route) &&
+		    conf_address_matches(route->senders, route->sender_count, sender))
+			return true;
 	}
+	return false;
+}
+
+bool sender_has_route(const struct conf *conf, const char *sender)
+{
+	if (sender[0] != '@')
+		return address_has_route(conf, strcmp(sender, "<>") == 0 ? "" : sender);
+	/* Two names that have nothing in common, lest a pattern for some of them is enough. */
+	char *one = mem_printf("relaypool-anybody%s", sender), *other = mem_printf("0%s", sender);
+	bool found = address_has_route(conf, one) && address_has_route(conf, other);
+	free(one);
+	free(other);
 	return found;
 }
 
@@ -37,10 +49,8 @@ static void see_key(const char *key, void *arg)
 	struct senders *senders = arg;
 	if (senders->addresses_only && !strchr(key, '@'))
 		return;
-	char *sender =
-		key[0] == '@' ? mem_printf("relaypool-anybody%s", key) : mem_strdup(strcmp(key, "<>") == 0 ? "" : key);
 	senders->count++;
-	if (!has_route(senders->conf, sender)) {
+	if (!sender_has_route(senders->conf, key)) {
 		if (senders->unmatched++ < SHOWN_MAX) {
 			char *more = mem_printf("%s%s%s", senders->shown ? senders->shown : "",
 						senders->shown ? ", " : "", key);
@@ -48,7 +58,6 @@ static void see_key(const char *key, void *arg)
 			senders->shown = more;
 		}
 	}
-	free(sender);
 }
 
 static void add(const struct look *look, struct report *report, enum finding_state state, const char *name,
@@ -68,8 +77,8 @@ static void add_result(const struct look *look, struct report *report, const cha
 						    : mem_strdup("");
 	char *why =
 		senders->unmatched > 0
-			? mem_printf("No route of relaypool.conf names in `senders': %s%s. Their mail would leave by "
-				     "another account: give them routes.",
+			? mem_printf("No route of relaypool.conf takes all mail of: %s%s. It would leave by another "
+				     "account: name them in `senders' of a route that has no other condition.",
 				     senders->shown, rest)
 			: mem_printf("Not used any more for what goes to relaypoold; its %u senders have routes in "
 				     "relaypool.conf.",

@@ -173,6 +173,10 @@ START_TEST(domains_have_transport_maps)
 	make(domains, 1);
 	assert_shall("transport_maps",
 		     "inline:{ { one.example = relaypool:unix:relaypool/lmtp.sock } }, hash:/etc/postfix/transport");
+	set("transport_maps", "inline:{ { a.example = relaypool:unix:x }, { b.example = smtp:[b] } }");
+	make(domains, 1);
+	assert_shall("transport_maps", "inline:{ { one.example = relaypool:unix:relaypool/lmtp.sock } }, "
+				       "inline:{ { a.example = relaypool:unix:x }, { b.example = smtp:[b] } }");
 	domains[0] = (char *)"x } , y";
 	make(domains, 1);
 	ck_assert_ptr_nonnull(plan.problem);
@@ -271,6 +275,25 @@ START_TEST(a_server_at_our_port_is_left_alone)
 	check(check_services);
 	ck_assert_uint_eq(report.stops, 0);
 	report_free(&report);
+}
+END_TEST
+
+START_TEST(a_sender_keeps_his_account_by_a_route_for_all_his_mail)
+{
+	load(RELAYS
+	     "route \"some\" { relays = { \"a\" }\n senders = { \"x@a.example\" }\n recipients = { \"@b.example\" } }\n"
+	     "route \"in\" { relays = { \"a\" }\n senders = { \"y@a.example\" }\n users = { \"*\" } }\n"
+	     "route \"named\" { relays = { \"a\" }\n senders = { \"z@a.example\", \"@one.example\", \".two.example\", "
+	     "\"[a-z]*@three.example\", \"*@four.example\", \"<>\" } }\n"
+	     "route \"all\" { relays = { \"b\" } }\n");
+	static const char *const with[] = {"z@a.example",    "Z@A.EXAMPLE",     "@one.example",  "q@one.example",
+					   "@x.two.example", "q@three.example", "@four.example", "<>"};
+	static const char *const without[] = {"x@a.example",  "y@a.example",    "@a.example",
+					      "@two.example", "@three.example", "two.example"};
+	for (size_t i = 0; i < sizeof(with) / sizeof(with[0]); i++)
+		ck_assert_msg(sender_has_route(conf, with[i]), "%s has no route", with[i]);
+	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++)
+		ck_assert_msg(!sender_has_route(conf, without[i]), "%s has a route", without[i]);
 }
 END_TEST
 
@@ -395,6 +418,7 @@ Suite *plan_suite(void)
 	tcase_add_test(tests, an_entry_of_ours_keeps_what_was_added);
 	tcase_add_test(tests, times_are_read_as_postfix_does);
 	tcase_add_test(tests, a_server_at_our_port_is_left_alone);
+	tcase_add_test(tests, a_sender_keeps_his_account_by_a_route_for_all_his_mail);
 	tcase_add_test(tests, only_what_is_ours_goes_back);
 	tcase_add_test(tests, what_was_first_is_remembered);
 	tcase_add_test(tests, a_list_keeps_what_was_first_less_what_is_ours);
