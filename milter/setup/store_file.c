@@ -221,6 +221,22 @@ static bool restore_from(const char *copy, const char *path, const json_t *entry
 	return good;
 }
 
+static bool is_as_kept(const char *path, const json_t *entry, const char *digest)
+{
+	struct content content;
+	char found[STORE_DIGEST_SIZE], ignored[SETUP_ERROR_SIZE];
+	if (!content_read(path, &content, ignored))
+		return false;
+	content_digest(&content, found);
+	free(content.text);
+	const struct stat *info = &content.info;
+	return strcmp(found, digest) == 0 &&
+	       (content.absent || (json_integer_value(json_object_get(entry, "owner")) == (int)info->st_uid &&
+				   json_integer_value(json_object_get(entry, "group")) == (int)info->st_gid &&
+				   json_integer_value(json_object_get(entry, "mode")) == (info->st_mode & 07777) &&
+				   json_integer_value(json_object_get(entry, "modified")) == info->st_mtime));
+}
+
 bool store_restore_file(struct store *store, const char *path, char error[SETUP_ERROR_SIZE])
 {
 	char digest[STORE_DIGEST_SIZE];
@@ -228,10 +244,12 @@ bool store_restore_file(struct store *store, const char *path, char error[SETUP_
 		snprintf(error, SETUP_ERROR_SIZE, "no copy of %s was kept", path);
 		return false;
 	}
-	if (digest[0] == '\0')
-		return unlink(path) == 0 || errno == ENOENT ? true : store_refuse(error, "remove", path);
-	char *copy = store_path(store->directory, path);
 	const json_t *entry = json_object_get(json_object_get(store->state, "files"), path);
+	if (is_as_kept(path, entry, digest)) /* which can be seen where nothing can be written, too */
+		return true;
+	if (digest[0] == '\0')
+		return unlink(path) == 0 ? true : store_refuse(error, "remove", path);
+	char *copy = store_path(store->directory, path);
 	bool good = restore_from(copy, path, entry, digest, error);
 	free(copy);
 	return good;
