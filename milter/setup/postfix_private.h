@@ -116,8 +116,6 @@ void plan_make(struct plan *plan, const struct setup_request *request, const str
 void plan_free(struct plan *plan);
 /* The texts are copied. */
 struct item *plan_add(struct plan *plan, enum item_kind kind, const char *name, const char *was, const char *shall);
-/* True if this element of transport_maps is what --domain makes: all that it names goes to relaypoold. For lists. */
-bool plan_is_route(const char *element, const void *unused);
 bool plan_done(const struct plan *plan); /* every item is right */
 const char *item_where(const struct item *item);
 

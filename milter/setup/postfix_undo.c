@@ -215,7 +215,7 @@ static bool restore_made_file(const struct undoing *undoing, const struct made *
 			      char error[SETUP_ERROR_SIZE])
 {
 	char *text = file_read(made->name, FILE_PLAIN, STORE_FILE_MAX, error, SETUP_ERROR_SIZE);
-	const char *user = checks_user(look);
+	const char *user = made->was ? NULL : checks_user(look); /* what was there before may well be used */
 	bool ours = text && strcmp(text, made->wrote) == 0, good = true;
 	if (text && !ours) {
 		add_finding(undoing, FINDING_KEPT, made, NULL, NULL, "It was changed since; it is left to you.");
