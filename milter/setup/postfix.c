@@ -199,7 +199,8 @@ bool setup_postfix(const struct setup_request *request, struct report *report, c
 	char *directory = look_find(request->instance, error);
 	if (!directory)
 		return false;
-	char *name = mem_printf("postfix%s", directory);
+	char *real = realpath(directory, NULL); /* one memory, however MAIL_CONFIG spells it */
+	char *name = mem_printf("postfix%s", real ? real : directory);
 	/* The lock comes first: what is looked at stays so. */
 	bool good = store_open(&instance.store, name, changes ? STORE_CHANGE : STORE_LOOK, error);
 	if (good) {
@@ -211,6 +212,7 @@ bool setup_postfix(const struct setup_request *request, struct report *report, c
 	if (instance.look.directory)
 		look_free(&instance.look);
 	free(name);
+	free(real);
 	free(directory);
 	return good;
 }
