@@ -214,6 +214,8 @@ static int run(struct command *command, struct wanted *wanted)
 	request->conf = conf;
 	report_init(&report);
 	bool done = wanted->mta->setup(request, &report, error);
+	if (!done)
+		report_fail(&report, error);
 	if (command->json)
 		show_json(&report, wanted->mta->name);
 	else

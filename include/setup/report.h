@@ -38,6 +38,7 @@ struct report {
 	unsigned counts[FINDING_STATES];
 	unsigned stops; /* how many of them stop --apply */
 	char *summary;  /* the closing sentences; NULL: none yet */
+	char *error;    /* why it could not be done; NULL: it could */
 };
 
 void report_init(struct report *report);
@@ -47,11 +48,13 @@ void report_add(struct report *report, const struct finding *finding);
 void report_note(struct report *report, const char *where, const char *name, const char *format, ...) PRINTF_LIKE(4, 5);
 /* The closing sentences; the last ones hold. */
 void report_close(struct report *report, const char *format, ...) PRINTF_LIKE(2, 3);
-/* True if nothing is missing, differs, is wrong, conflicts or was kept. */
+/* It could not be done. */
+void report_fail(struct report *report, const char *error);
+/* True if it could be done, and nothing is missing, differs, is wrong, conflicts or was kept. */
 bool report_clean(const struct report *report);
 /*
  * {"schema": 1, "mta": …, "clean": …, "findings": [{"state", "where", "name", "is", "shall", "why", "stops"}, …],
- * "summary": …}; what is not known is null. The caller's.
+ * "summary": …, "error": …}; what is not known is null. The caller's.
  */
 json_t *report_json(const struct report *report, const char *mta);
 

@@ -36,6 +36,7 @@ void report_free(struct report *report)
 {
 	json_decref(report->findings);
 	free(report->summary);
+	free(report->error);
 	*report = (struct report){0};
 }
 
@@ -84,15 +85,23 @@ void report_close(struct report *report, const char *format, ...)
 	va_end(arguments);
 }
 
+void report_fail(struct report *report, const char *error)
+{
+	free(report->error);
+	report->error = mem_strdup(error);
+}
+
 bool report_clean(const struct report *report)
 {
-	return report->counts[FINDING_MISSING] + report->counts[FINDING_DIFFERS] + report->counts[FINDING_WRONG] +
-		       report->counts[FINDING_CONFLICT] + report->counts[FINDING_KEPT] ==
-	       0;
+	return !report->error && report->counts[FINDING_MISSING] + report->counts[FINDING_DIFFERS] +
+						 report->counts[FINDING_WRONG] + report->counts[FINDING_CONFLICT] +
+						 report->counts[FINDING_KEPT] ==
+					 0;
 }
 
 json_t *report_json(const struct report *report, const char *mta)
 {
-	return json_pack("{s:i, s:s, s:b, s:O, s:o}", "schema", 1, "mta", mta, "clean", report_clean(report),
-			 "findings", report->findings, "summary", text_json(report->summary));
+	return json_pack("{s:i, s:s, s:b, s:O, s:o, s:o}", "schema", 1, "mta", mta, "clean", report_clean(report),
+			 "findings", report->findings, "summary", text_json(report->summary), "error",
+			 text_json(report->error));
 }

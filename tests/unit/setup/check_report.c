@@ -31,6 +31,7 @@ START_TEST(findings_become_json)
 	ck_assert_str_eq(text_of(answer, 1, "why"), "it is [a]:25");
 	ck_assert_ptr_null(text_of(answer, 1, "is"));
 	ck_assert_uint_eq(report.stops, 1);
+	ck_assert(json_is_null(json_object_get(answer, "error")));
 	json_decref(answer);
 	report_free(&report);
 }
@@ -48,6 +49,19 @@ START_TEST(notes_and_changes_are_clean)
 		report_add(&report, &(struct finding){.state = (enum finding_state)state, .where = "a", .name = "b"});
 		ck_assert_msg(report_clean(&report) == clean, "%s", finding_state_names[state]);
 	}
+	report_free(&report);
+}
+END_TEST
+
+START_TEST(what_could_not_be_done_is_not_clean)
+{
+	struct report report;
+	report_init(&report);
+	report_fail(&report, "there is nothing to undo");
+	json_t *answer = report_json(&report, "postfix");
+	ck_assert(json_is_false(json_object_get(answer, "clean")));
+	ck_assert_str_eq(json_string_value(json_object_get(answer, "error")), "there is nothing to undo");
+	json_decref(answer);
 	report_free(&report);
 }
 END_TEST
@@ -70,6 +84,7 @@ Suite *report_suite(void)
 	TCase *tests = tcase_create("findings");
 	tcase_add_test(tests, findings_become_json);
 	tcase_add_test(tests, notes_and_changes_are_clean);
+	tcase_add_test(tests, what_could_not_be_done_is_not_clean);
 	tcase_add_test(tests, what_is_not_utf8_is_shown_all_the_same);
 	suite_add_tcase(suite, tests);
 	return suite;
