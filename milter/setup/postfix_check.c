@@ -196,8 +196,14 @@ static void check_place(const struct settings *settings, const char *name)
 		ours = ours || last;
 		free(text);
 	}
-	const char *value = look_value(settings->look, name);
-	if (ours && !last && strchr(value, '$'))
+	const char *value = look_value(settings->look, name), *macro = strstr(value, "smtpd_milters");
+	if (strcmp(name, "non_smtpd_milters") == 0 && macro > value && strchr("${(", macro[-1]) &&
+	    macro[strcspn(macro, ", \t")] != '\0')
+		add(settings, FINDING_WRONG, name,
+		    "It has $smtpd_milters before others: relaypool's milter would be asked twice, and no tag of its "
+		    "would hold. Write the milters themselves in its place.",
+		    true);
+	else if (ours && !last && strchr(value, '$'))
 		add(settings, FINDING_WRONG, name,
 		    "relaypool's milter is brought in by a parameter, before others: it has to be the last one, behind "
 		    "those "

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,56 +118,90 @@ static void check_chroot(const struct services *services, const char *service, c
 		add_hidden(services, service, listener, true);
 }
 
-/* ---- options of smtpd ---- */
+/* ---- options of services ---- */
 
-static bool has_milter(const struct services *services, const char *list)
+/* True if relaypool's milter is the last of the list, by itself or by a parameter. */
+static bool milter_is_last(const struct services *services, const char *list, bool follow)
 {
 	const char *element;
 	size_t length;
-	bool found = false;
-	while (!found && list_next(&list, &element, &length)) {
-		char *text = mem_strndup(element, length);
-		found = strcmp(text, "$smtpd_milters") == 0 || strcmp(text, "${smtpd_milters}") == 0 ||
-			spell_is_milter(services->look, text, &services->conf->milter);
+	bool last = false;
+	while (list_next(&list, &element, &length)) {
+		char *text = mem_strndup(element, length), *name = mem_strndup(text, length);
+		size_t begin = strspn(text, "${(");
+		snprintf(name, length + 1, "%.*s", (int)strcspn(text + begin, "})"), text + begin);
+		last = text[0] != '$' ? spell_is_milter(services->look, text, &services->conf->milter)
+		       : strcmp(name, "smtpd_milters") == 0
+			       ? true
+			       : follow && milter_is_last(services, look_expanded(services->look, name), false);
+		free(name);
 		free(text);
 	}
-	return found;
+	return last;
 }
 
-static void add_override(const struct services *services, const char *key, const char *value, const char *why)
+static bool is_there(const struct services *services, const char *value)
 {
-	report_add(services->report, &(struct finding){.state = services->plan->tags ? FINDING_WRONG : FINDING_NOTE,
-						       .where = "master.cf",
-						       .name = key,
-						       .is = value,
-						       .why = why});
+	(void)services;
+	return *value != '\0';
 }
 
-static void check_options(const struct services *services, const char *service)
+static bool leaves_out(const struct services *services, const char *value)
 {
-	static const char *const names[] = {"smtpd_milters", "content_filter", "smtpd_proxy_filter",
-					    "receive_override_options"};
-	static const char *const reasons[] = {
-		"Mail by this service does not pass relaypool's milter: put it behind the others here, too. Without it "
-		"a "
-		"message takes the route that its sender and recipients give.",
-		"Mail by this service comes back from the filter as new mail, without relaypool's tag: it takes the "
-		"route "
-		"that its sender and recipients give.",
-		"Milters see neither header nor body of mail by this service, and cannot tag it: it takes the route "
-		"that "
-		"its sender and recipients give.",
-		"Mail by this service does not pass any milter: it takes the route that its sender and recipients "
-		"give.",
-	};
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		char *key = mem_printf("%s/%s", service, names[i]);
+	return !milter_is_last(services, value, true);
+}
+
+static bool has_no_milters(const struct services *services, const char *value)
+{
+	(void)services;
+	return strstr(value, "no_milters") != NULL;
+}
+
+static bool is_another_way(const struct services *services, const char *value)
+{
+	return services->plan->domain_count == 0 && strncmp(value, PLAN_TRANSPORT ":", sizeof(PLAN_TRANSPORT)) != 0;
+}
+
+#define OTHERWISE "it takes the route that its sender and recipients give."
+static const char no_milter[] = "Mail by this service does not pass relaypool's milter, or others behind it: put it "
+				"behind the others here, too. Without it " OTHERWISE;
+static const char no_tag[] = "Mail by this service comes back from the filter as new mail, without relaypool's "
+			     "tag: " OTHERWISE;
+
+/* Options that undo what main.cf says. */
+static const struct {
+	const char *program, *name;
+	bool (*matters)(const struct services *services, const char *value);
+	bool always; /* also where no route needs the tag */
+	const char *why;
+} options[] = {
+	{"smtpd", "smtpd_milters", leaves_out, false, no_milter},
+	{"smtpd", "content_filter", is_there, false, no_tag},
+	{"smtpd", "smtpd_proxy_filter", is_there, false,
+	 "Milters see neither header nor body of mail by this service, and cannot tag it: " OTHERWISE},
+	{"smtpd", "receive_override_options", has_no_milters, false,
+	 "Mail by this service does not pass any milter: " OTHERWISE},
+	{"cleanup", "non_smtpd_milters", leaves_out, false, no_milter},
+	{"pickup", "content_filter", is_there, false, no_tag},
+	{"pickup", "receive_override_options", has_no_milters, false,
+	 "Mail by this service does not pass any milter: " OTHERWISE},
+	{"trivial-rewrite", "default_transport", is_another_way, true,
+	 "It holds instead of what main.cf says: mail does not go to relaypoold."},
+};
+
+static void check_options(const struct services *services, const char *service, const char *program)
+{
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		char *key = mem_printf("%s/%s", service, options[i].name);
 		const char *value = look_item(services->look, ITEM_OVERRIDE, key);
-		bool matters = value && (i == 0   ? !has_milter(services, value)
-					 : i == 3 ? strstr(value, "no_milters") != NULL
-						  : *value != '\0');
-		if (matters)
-			add_override(services, key, value, reasons[i]);
+		if (strcmp(program, options[i].program) == 0 && value && options[i].matters(services, value))
+			report_add(services->report,
+				   &(struct finding){.state = services->plan->tags || options[i].always ? FINDING_WRONG
+													: FINDING_NOTE,
+						     .where = "master.cf",
+						     .name = key,
+						     .is = value,
+						     .why = options[i].why});
 		free(key);
 	}
 }
@@ -183,8 +218,8 @@ void check_services(const struct plan *plan, const struct setup_request *request
 		char *program = look_program(look, service);
 		check_port(&services, service);
 		check_chroot(&services, service, program);
-		if (strcmp(program, "smtpd") == 0 && !look_is_ours(look, service))
-			check_options(&services, service);
+		if (!look_is_ours(look, service))
+			check_options(&services, service, program);
 		free(program);
 	}
 }

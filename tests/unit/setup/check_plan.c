@@ -297,6 +297,58 @@ START_TEST(a_sender_keeps_his_account_by_a_route_for_all_his_mail)
 }
 END_TEST
 
+static void override(const char *service, const char *program, const char *option, const char *value)
+{
+	char *key = mem_printf("%s/command", service), *name = mem_printf("%s/%s", service, option);
+	json_object_set_new(look.services, service, json_string("x"));
+	json_object_set_new(look.fields, key, json_string(program));
+	json_object_set_new(look.overrides, name, json_string(value));
+	free(name);
+	free(key);
+}
+
+START_TEST(options_of_services_may_undo_it)
+{
+	load(RELAYS "route \"in\" { relays = { \"a\" }\n users = { \"*\" } }\nroute \"all\" { relays = { \"b\" } }\n");
+	set("default_transport", "relaypool:x");
+	set("mua_milters", "inet:a:1, " MILTER);
+	override("a/inet", "smtpd", "smtpd_milters", "");
+	override("b/inet", "smtpd", "smtpd_milters", "$smtpd_milters, inet:b:2");
+	override("c/inet", "smtpd", "smtpd_milters", "inet:b:2 ${smtpd_milters}");
+	override("d/inet", "smtpd", "smtpd_milters", "$mua_milters");
+	override("e/unix", "cleanup", "non_smtpd_milters", "");
+	override("f/unix", "pickup", "content_filter", "smtp:[x]");
+	override("g/unix", "trivial-rewrite", "default_transport", "smtp");
+	check(check_services);
+	ck_assert_str_eq(state_of("a/inet/smtpd_milters"), "wrong");
+	ck_assert_str_eq(state_of("b/inet/smtpd_milters"), "wrong");
+	ck_assert_str_eq(state_of("c/inet/smtpd_milters"), "");
+	ck_assert_str_eq(state_of("d/inet/smtpd_milters"), "");
+	ck_assert_str_eq(state_of("e/unix/non_smtpd_milters"), "wrong");
+	ck_assert_str_eq(state_of("f/unix/content_filter"), "wrong");
+	ck_assert_str_eq(state_of("g/unix/default_transport"), "wrong");
+	set("non_smtpd_milters", "${smtpd_milters}, inet:b:2");
+	check(check_settings);
+	ck_assert_str_eq(state_of("non_smtpd_milters"), "wrong");
+	set("non_smtpd_milters", "inet:b:2, $smtpd_milters");
+	check(check_settings);
+	ck_assert_str_eq(state_of("non_smtpd_milters"), "");
+	report_free(&report);
+}
+END_TEST
+
+START_TEST(passwords_are_not_shown)
+{
+	set("smtp_sasl_password_maps", "static:user:pw");
+	check(check_settings);
+	char *text = json_dumps(report.findings, 0);
+	ck_assert_str_eq(state_of("smtp_sasl_password_maps"), "note");
+	ck_assert_ptr_null(strstr(text, "user:pw"));
+	free(text);
+	report_free(&report);
+}
+END_TEST
+
 /* ---- the way back ---- */
 
 static struct store store;
@@ -419,6 +471,8 @@ Suite *plan_suite(void)
 	tcase_add_test(tests, times_are_read_as_postfix_does);
 	tcase_add_test(tests, a_server_at_our_port_is_left_alone);
 	tcase_add_test(tests, a_sender_keeps_his_account_by_a_route_for_all_his_mail);
+	tcase_add_test(tests, options_of_services_may_undo_it);
+	tcase_add_test(tests, passwords_are_not_shown);
 	tcase_add_test(tests, only_what_is_ours_goes_back);
 	tcase_add_test(tests, what_was_first_is_remembered);
 	tcase_add_test(tests, a_list_keeps_what_was_first_less_what_is_ours);
