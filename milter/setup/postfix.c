@@ -40,7 +40,7 @@ static bool reload(const struct instance *instance, char error[SETUP_ERROR_SIZE]
 	return good;
 }
 
-/* How it goes on: nothing of this holds for a Postfix that runs before it has read it. */
+/* How it goes on: all of this holds for a Postfix that runs only when it has read it. */
 static bool finish(const struct instance *instance, struct report *report, const char *then,
 		   char error[SETUP_ERROR_SIZE])
 {
@@ -55,7 +55,11 @@ static bool finish(const struct instance *instance, struct report *report, const
 		report_close(report, "Postfix has read its configuration again. %s", then);
 	} else {
 		char *command = name ? mem_printf("postmulti -i %s -p reload", name) : mem_strdup("postfix reload");
-		report_close(report, "It holds after `%s'. %s", command, then);
+		/* smtpd and others start anew all the time and read main.cf; master(8) knows the old services. */
+		report_close(report,
+			     "Run `%s' now: until then some of Postfix's processes have the new settings, and others "
+			     "the old ones. %s",
+			     command, then);
 		free(command);
 	}
 	return true;
