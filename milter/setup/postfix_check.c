@@ -4,8 +4,11 @@
  */
 #include <config.h>
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "postfix_private.h"
@@ -224,6 +227,31 @@ static void check_times(const struct settings *settings)
 		    "Messages with more recipients are handed over in parts.", false);
 }
 
+/* A file that postconf could not change well. */
+static void check_file(const struct settings *settings, const char *file)
+{
+	char *path = mem_printf("%s/%s", settings->look->directory, file);
+	struct stat info;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), last = '\n';
+	unsigned char octet;
+	if (fd != -1 && lseek(fd, -1, SEEK_END) != -1 && read(fd, &octet, 1) == 1)
+		last = octet;
+	if (fd != -1)
+		close(fd);
+	const char *why = NULL;
+	if (lstat(path, &info) == 0 && S_ISLNK(info.st_mode))
+		why = "It is a symbolic link: postconf would change what it leads to, and --undo could not give it "
+		      "back. Lay the file itself here.";
+	else if (last != '\n')
+		why = "Its last line has no end: postconf would put a setting behind it in the same line. End it "
+		      "(echo >>FILE).";
+	if (why && !plan_done(settings->plan))
+		report_add(settings->report,
+			   &(struct finding){
+				   .state = FINDING_WRONG, .where = "file", .name = path, .why = why, .stops = true});
+	free(path);
+}
+
 /* A domain given by --domain that is delivered here would not be any more. */
 static void check_domains(const struct settings *settings)
 {
@@ -234,9 +262,11 @@ static void check_domains(const struct settings *settings)
 				   *domain = settings->request->domains[i];
 			size_t length;
 			bool local = false;
-			while (list_next(&list, &element, &length))
-				local = local ||
-					(length == strlen(domain) && strncasecmp(element, domain, length) == 0);
+			while (!local && list_next(&list, &element, &length)) {
+				char *text = mem_strndup(element, length);
+				local = strcasecmp(text, domain) == 0 || map_has(settings->look, text, domain);
+				free(text);
+			}
 			char *why = local ? mem_printf("--domain %s: mail to it is delivered here, and would leave.",
 						       domain)
 					  : NULL;
@@ -251,6 +281,8 @@ void check_settings(const struct plan *plan, const struct setup_request *request
 		    struct report *report)
 {
 	const struct settings settings = {plan, request, look, report, request->domain_count == 0};
+	check_file(&settings, "main.cf");
+	check_file(&settings, "master.cf");
 	check_domains(&settings);
 	check_relayhost(&settings);
 	check_transport_maps(&settings);

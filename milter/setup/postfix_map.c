@@ -35,6 +35,18 @@ bool map_each(const struct look *look, const char *map, void (*key)(const char *
 	return good;
 }
 
+bool map_has(const struct look *look, const char *map, const char *key)
+{
+	struct run run;
+	char error[SETUP_ERROR_SIZE];
+	if (map[0] == '/' || !strchr(map, ':'))
+		return false;
+	const char *command[] = {"postmap", "-c", look->directory, "-q", key, map, NULL};
+	bool found = run_program(command, RUN_LIMIT, &run, error);
+	run_free(&run);
+	return found;
+}
+
 bool map_has_word(const char *map, const char *word)
 {
 	char error[SETUP_ERROR_SIZE];

@@ -140,6 +140,8 @@ void check_senders(const struct setup_request *request, const struct look *look,
  */
 bool sender_has_route(const struct conf *conf, const char *sender);
 
+/* True if a map such as "hash:/etc/postfix/x" has the key; false if it cannot be asked, too. */
+bool map_has(const struct look *look, const char *map, const char *key);
 /*
  * Calls `key` for each key of a map such as "hash:/etc/postfix/x". False if it cannot be listed, with the reason.
  * postfix_map.c.

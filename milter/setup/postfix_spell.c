@@ -49,8 +49,13 @@ static char *milter_socket(const char *element)
 
 bool spell_is_route(const char *element, const void *unused)
 {
+	static const char ours[] = "= " PLAN_TRANSPORT ":";
+	const char *equals = strchr(element, '=');
+	bool all = strncmp(element, "inline:", 7) == 0 && equals;
 	(void)unused;
-	return strncmp(element, "inline:", 7) == 0 && strstr(element, "= " PLAN_TRANSPORT ":");
+	for (; all && equals; equals = strchr(equals + 1, '='))
+		all = strncmp(equals, ours, sizeof(ours) - 1) == 0;
+	return all;
 }
 
 static bool same_host(const char *a, const char *b)

@@ -189,6 +189,8 @@ def test_one_domain_first():
     scene.equal(setup.photograph(), before, "files after --undo")
     assert "front.test" in setup.run("--apply", "--domain", "front.test", code=1)
     scene.equal(setup.photograph(), before, "files after a domain of our own was refused")
+    front.set(virtual_mailbox_domains="inline:{ { v.example = x } }")
+    scene.equal(setup.findings("--domain", "v.example")["virtual_mailbox_domains"]["state"], "conflict", "a domain in a table")
 
 
 def test_edited_by_hand_meanwhile():

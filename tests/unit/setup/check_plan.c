@@ -337,6 +337,35 @@ START_TEST(options_of_services_may_undo_it)
 }
 END_TEST
 
+START_TEST(files_have_to_be_fit_for_postconf)
+{
+	char place[] = "/tmp/check_plan.XXXXXX";
+	ck_assert_ptr_nonnull(mkdtemp(place));
+	free(look.directory);
+	look.directory = mem_strdup(place);
+	char *main_cf = mem_printf("%s/main.cf", place), *master_cf = mem_printf("%s/master.cf", place);
+	FILE *file = fopen(main_cf, "w");
+	ck_assert_ptr_nonnull(file);
+	fputs("a = b", file);
+	fflush(file);
+	ck_assert_int_eq(symlink("main.cf", master_cf), 0);
+	check(check_settings);
+	ck_assert_str_eq(state_of(main_cf), "wrong");
+	ck_assert_str_eq(state_of(master_cf), "wrong");
+	ck_assert_uint_eq(report.stops, 2);
+	fputs("\n", file);
+	fclose(file);
+	unlink(master_cf);
+	check(check_settings);
+	ck_assert_uint_eq(report.stops, 0);
+	unlink(main_cf);
+	rmdir(place);
+	free(main_cf);
+	free(master_cf);
+	report_free(&report);
+}
+END_TEST
+
 START_TEST(passwords_are_not_shown)
 {
 	set("smtp_sasl_password_maps", "static:user:pw");
@@ -472,6 +501,7 @@ Suite *plan_suite(void)
 	tcase_add_test(tests, a_server_at_our_port_is_left_alone);
 	tcase_add_test(tests, a_sender_keeps_his_account_by_a_route_for_all_his_mail);
 	tcase_add_test(tests, options_of_services_may_undo_it);
+	tcase_add_test(tests, files_have_to_be_fit_for_postconf);
 	tcase_add_test(tests, passwords_are_not_shown);
 	tcase_add_test(tests, only_what_is_ours_goes_back);
 	tcase_add_test(tests, what_was_first_is_remembered);
