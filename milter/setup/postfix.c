@@ -203,8 +203,7 @@ bool setup_postfix(const struct setup_request *request, struct report *report, c
 	char *directory = look_find(request->instance, error);
 	if (!directory)
 		return false;
-	char *real = realpath(directory, NULL); /* one memory, however MAIL_CONFIG spells it */
-	char *name = mem_printf("postfix%s", real ? real : directory);
+	char *name = mem_printf("postfix%s", directory);
 	/* The lock comes first: what is looked at stays so. */
 	bool good = store_open(&instance.store, name, changes ? STORE_CHANGE : STORE_LOOK, error);
 	if (good) {
@@ -216,7 +215,6 @@ bool setup_postfix(const struct setup_request *request, struct report *report, c
 	if (instance.look.directory)
 		look_free(&instance.look);
 	free(name);
-	free(real);
 	free(directory);
 	return good;
 }

@@ -19,7 +19,10 @@ char *look_find(const char *instance, char error[SETUP_ERROR_SIZE])
 	struct run run;
 	char *directory = NULL;
 	if (run_program(instance ? named : plain, RUN_LIMIT, &run, error)) {
-		directory = mem_strndup(run.output, strcspn(run.output, "\n"));
+		size_t length = strcspn(run.output, "\n");
+		while (length > 1 && run.output[length - 1] == '/') /* as MAIL_CONFIG may have it: it is the same one */
+			length--;
+		directory = mem_strndup(run.output, length);
 		if (directory[0] != '/') {
 			snprintf(error, SETUP_ERROR_SIZE, "postconf does not tell where main.cf is");
 			free(directory);

@@ -288,6 +288,10 @@ def test_failure_is_taken_back():
     assert "was taken back" in said, said
     scene.equal(setup.photograph(), before, "files after a failure")
     assert "nothing to undo" in setup.run("--undo", code=1)
+    front.config += "//"
+    setup.run("--apply")
+    front.config = front.config.rstrip("/")
+    setup.run("--undo")  # it is the same directory
 
 
 def account(name, host, address, username, store):
