@@ -51,9 +51,10 @@ bool map_has_word(const char *map, const char *word)
 {
 	char error[SETUP_ERROR_SIZE];
 	const char *path = strchr(plain(map), ':');
-	bool found = false;
-	char *text =
-		path && path[1] == '/' ? file_read(path + 1, FILE_PLAIN, MAP_TEXT_MAX, error, sizeof(error)) : NULL;
+	bool found = false, inside = strncmp(plain(map), "inline:", 7) == 0 || strncmp(plain(map), "static:", 7) == 0;
+	char *text = inside                   ? mem_printf(" %s", path + 1 + strspn(path + 1, "{"))
+		     : path && path[1] == '/' ? file_read(path + 1, FILE_PLAIN, MAP_TEXT_MAX, error, sizeof(error))
+					      : NULL;
 	char *rest = NULL;
 	for (char *line = text ? strtok_r(text, "\n", &rest) : NULL; line && !found;
 	     line = strtok_r(NULL, "\n", &rest)) {

@@ -148,7 +148,7 @@ bool map_has(const struct look *look, const char *map, const char *key);
  */
 bool map_each(const struct look *look, const char *map, void (*key)(const char *key, void *arg), void *arg,
 	      char error[SETUP_ERROR_SIZE]) MUST_CHECK;
-/* True if the text of a map that is a file has this word in a line that is no comment. */
+/* True if the text of a map, a file or in itself (inline, static), has this word in a line that is no comment. */
 bool map_has_word(const char *map, const char *word);
 
 /* ---- postfix_edit.c: from one to the other ---- */

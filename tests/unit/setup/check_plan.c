@@ -366,6 +366,17 @@ START_TEST(files_have_to_be_fit_for_postconf)
 }
 END_TEST
 
+START_TEST(filters_stand_in_tables_of_every_kind)
+{
+	static const char *const filters[] = {"static:FILTER smtp:[x]",
+					      "proxy:inline:{ { a@b.example = FILTER smtp:[x] } }"};
+	for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++)
+		ck_assert_msg(map_has_word(filters[i], "FILTER"), "%s", filters[i]);
+	ck_assert(!map_has_word("inline:{ { FILTERED@b.example = OK } }", "FILTER "));
+	ck_assert(!map_has_word("reject_unlisted_sender", "FILTER"));
+}
+END_TEST
+
 START_TEST(passwords_are_not_shown)
 {
 	set("smtp_sasl_password_maps", "static:user:pw");
@@ -502,6 +513,7 @@ Suite *plan_suite(void)
 	tcase_add_test(tests, a_sender_keeps_his_account_by_a_route_for_all_his_mail);
 	tcase_add_test(tests, options_of_services_may_undo_it);
 	tcase_add_test(tests, files_have_to_be_fit_for_postconf);
+	tcase_add_test(tests, filters_stand_in_tables_of_every_kind);
 	tcase_add_test(tests, passwords_are_not_shown);
 	tcase_add_test(tests, only_what_is_ours_goes_back);
 	tcase_add_test(tests, what_was_first_is_remembered);
