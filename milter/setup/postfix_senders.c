@@ -100,12 +100,15 @@ static void check_maps(const struct setup_request *request, const struct look *l
 		/* static:… in smtp_sasl_password_maps is one account for all, as relaypool.conf has it too. */
 		bool one = addresses_only && strncmp(map, "static:", 7) == 0;
 		if (!one && !map_each(look, map, see_key, &senders, error)) {
-			char *why = mem_printf(
-				"%s cannot be listed (%s): whether all its senders have routes in relaypool.conf "
-				"is for you to see.",
-				map, error);
+			bool secret = !look_shown(look, name); /* postmap's words have all of it, too */
+			char *which = secret ? mem_strdup("A table with passwords in it cannot be listed")
+					     : mem_printf("%s cannot be listed (%s)", map, error);
+			char *why = mem_printf("%s: whether all its senders have routes in relaypool.conf is for you "
+					       "to see.",
+					       which);
 			add(look, report, FINDING_CONFLICT, name, why);
 			free(why);
+			free(which);
 		}
 		free(map);
 	}

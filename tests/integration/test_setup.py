@@ -346,6 +346,10 @@ def test_tables_that_cannot_be_listed():
     front, daemon = beside(NOBODY, {"sender_dependent_relayhost_maps": "regexp:/etc/hosts"})
     said = Registration(front, daemon).run("--apply", code=1)
     assert "cannot be listed" in said, said
+    front.set(sender_dependent_relayhost_maps="", smtp_sender_dependent_authentication="yes",
+              smtp_sasl_password_maps="inline:{ { a@b.example = user:secret }, broken }")
+    said = Registration(front, daemon).run("--apply", code=1)
+    assert "passwords in it cannot be listed" in said and "secret" not in said, said
 
 
 def test_check_says_what_is_in_the_way():
