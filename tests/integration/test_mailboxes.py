@@ -15,6 +15,7 @@ from lib.smtp import SmtpClient
 from lib.store import Store, split_fields, without_trace
 
 LOCAL = ("alice@front.test", "bob@front.test")
+AS_SENT = {"local_header_rewrite_clients": "", "in_flow_delay": "0"}
 LMTP = "lmtp:unix:private/dovecot-lmtp"
 TRACE = (b"return-path", b"delivered-to", b"x-original-to", b"received", b"x-relaypool")
 
@@ -96,7 +97,7 @@ def _beside_postfix(parameters, sieve=None, services=()):
     The front's `parameters` are made from the Dovecot; `services` are what postconf -P gets.
     """
     store = Store()
-    relay = RelayPostfix(store=store.path, secure=False, parameters={"local_header_rewrite_clients": ""}).start()
+    relay = RelayPostfix(store=store.path, secure=False, parameters=AS_SENT).start()
     front = fronts.pooled({"local_header_rewrite_clients": "", "home_mailbox": ""})
     daemon = Relaypoold(front, relay_section("far", relay)).start()
     dovecot = Dovecot(os.path.join(front.queue_directory, "private"), sieve=sieve)
@@ -110,7 +111,7 @@ def _beside_postfix(parameters, sieve=None, services=()):
 def _beside_sendmail(local):
     """The same with Sendmail in front; `local` is made from the Dovecot's deliver_command()."""
     store = Store()
-    relay = RelayPostfix(store=store.path, secure=False, parameters={"local_header_rewrite_clients": ""}).start()
+    relay = RelayPostfix(store=store.path, secure=False, parameters=AS_SENT).start()
     front = FrontSendmail(local=local(f"{DELIVER} -c {settings.work('dovecot', 'dovecot.conf')}"))
     daemon = Relaypoold(front, relay_section("far", relay)).start()
     return front.start(), daemon, Dovecot(PLACE, mta="root").start(), relay, store
@@ -169,7 +170,8 @@ def _expect_remote(store, messages):
 def _deliver(scene_of, messages, tags=1):
     front, _daemon, dovecot, relay, store = scene_of
     _send(messages)
-    scene.drained(front, relay, 20)
+    front.drain(20, flush=False)
+    relay.drain(20, flush=False)
     _expect_local(dovecot, messages, tags)
     _expect_remote(store, messages)
     dovecot.stop()
