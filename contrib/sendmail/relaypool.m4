@@ -15,6 +15,7 @@ dnl
 dnl Sendmail connects as root; if it has RunAsUser, that user goes into allow-users and its group into socket-group.
 dnl In relaypool.conf: milter = "unix:/run/relaypool/milter.sock", lmtp = "unix:/run/relaypool/lmtp.sock". Sendmail uses
 dnl no sockets below a directory that others than its owner may write to, such as /tmp.
+dnl DAEMON_OPTIONS with InputMailFilters= have filters of their own: relaypool has to be the last of these too.
 dnl confRECEIVED_HEADER, if it is changed, has to say `id $i': it shows to which message a tag belongs.
 dnl
 dnl Defined before that line, these say otherwise:
@@ -58,6 +59,8 @@ ifelse(_RELAYPOOL_FAILOVER_, `direct',
 define(`SMART_HOST', _RELAYPOOL_STRIP_(defn(`SMART_HOST'), `relay'))
 define(`SMART_HOST', _RELAYPOOL_STRIP_(defn(`SMART_HOST'), `esmtp'))
 define(`SMART_HOST', _RELAYPOOL_STRIP_(defn(`SMART_HOST'), `smtp'))
+define(`SMART_HOST', _RELAYPOOL_STRIP_(defn(`SMART_HOST'), `smtp8'))
+define(`SMART_HOST', _RELAYPOOL_STRIP_(defn(`SMART_HOST'), `dsmtp'))
 define(`SMART_HOST', `relaypool:[127.0.0.2]:'defn(`SMART_HOST'))
 dnl Without m, one recipient in a transaction: SMTP has one reply to the end of data, relaypoold a verdict for each. r=1
 dnl would say the same, but with it Sendmail leaves the first recipient in the queue when it goes on to the second host.
@@ -78,12 +81,14 @@ R$* < @ $={RelaypoolDomains} . > $*	$#relaypool $@ _RELAYPOOL_HOSTS_ $: $1 < @ $
 R$* < @ $={RelaypoolDomains} > $*	$#relaypool $@ _RELAYPOOL_HOSTS_ $: $1 < @ $2 > $3
 POPDIVERT')
 
-dnl z is LMTP; k, since relaypoold may greet with the name of this host. The rest is as in mailer esmtp and relay.
-PUSHDIVERT(7)
+dnl z is LMTP; k, since relaypoold may greet with the name of this host. The rest is as in mailer esmtp and relay, which
+dnl are written when all features are known: allmasquerade may stand behind this one.
+m4wrap(`PUSHDIVERT(7)
 Mrelaypool,	P=[IPC], F=_RELAYPOOL_FLAGS_, S=EnvFromSMTP/HdrFromSMTP, R=ifdef(`_ALL_MASQUERADE_', `EnvToSMTP/HdrFromSMTP', `EnvToSMTP'), E=\r\n, L=2040,
 		T=DNS/RFC822/SMTP,
 		A=_RELAYPOOL_ARGS_
-POPDIVERT
+POPDIVERT`'dnl
+')
 
 dnl At the end of the .mc, before anything of it is used: the milter becomes the last one wherever its line stands, so
 dnl that no other sees, signs or removes what it adds; and what would lead mail past relaypoold is told.

@@ -172,6 +172,12 @@ def test_the_feature_is_last_and_tells_what_leads_past_it():
     front.configure("FEATURE(`relaypool', `/srv/pool')dnl")
     scene.equal(_options(front, "Xrelaypool", "\t\tA=FILE"), [MILTER.format("/srv/pool"), "\t\tA=FILE /srv/pool/lmtp.sock"],
                 "sendmail.cf with another directory")
+    front.configure(f"{FEATURE}FEATURE(`allmasquerade')dnl")
+    mailers = [line.split("R=")[1].split(",")[0] for line in _options(front, "Mrelaypool,", "Mesmtp,")]
+    scene.equal(mailers, ["EnvToSMTP/HdrFromSMTP"] * 2, "who rewrites recipients with a feature that stands behind")
+    for mailer in ("relay", "esmtp", "smtp8", "dsmtp"):
+        front.configure(DIRECT.replace('[127.0.0.3]', f'{mailer}:[far.test]'))
+        scene.equal(_options(front, "DS"), ["DSrelaypool:[127.0.0.2]:[far.test]"], f"the hosts, with mailer {mailer}")
     for lines in (f"{FEATURE}define(`SMART_HOST', `elsewhere')dnl", "FEATURE(`relaypool', , `direct')dnl"):
         try:
             front.configure(lines)
