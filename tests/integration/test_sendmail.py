@@ -18,6 +18,10 @@ from lib.store import Store
 REGISTERED = 5  # seconds that contrib/sendmail has Sendmail wait for the milter's answer
 FEATURE = "FEATURE(`relaypool')dnl\n"
 MILTER = "Xrelaypool, S=unix:{}/milter.sock, F=, T=C:2s;S:5s;R:5s;E:10s"
+# What Sendmail is told to remember of a host that was away, and to let pass before it tries again; Debian has the first.
+PATIENT = """define(`confHOST_STATUS_DIRECTORY', `/run/front/hosts')dnl
+define(`confMIN_QUEUE_AGE', `27m')dnl
+"""
 DIRECT = """define(`SMART_HOST', `[127.0.0.3]')dnl
 define(`RELAY_MAILER_ARGS', `TCP $h 10025')dnl
 define(`confAUTH_MECHANISMS', `PLAIN LOGIN')dnl
@@ -87,8 +91,10 @@ def test_kill_nine_ten_times_during_a_thousand_messages():
 
 
 def test_lmtp_down_queues_and_mail_leaves_at_its_return():
-    relay = ScriptedRelay(delays={"dot": 0.3})
-    front, daemon = scene.pooled(relay_section("far", relay), front=FrontSendmail())
+    relay, front = ScriptedRelay(delays={"dot": 0.3}), FrontSendmail(lines=PATIENT)
+    os.mkdir(os.path.join(sendmail.PLACE, "hosts"))
+    front.add_program("postqueue", "#!/bin/sh\nexit 69\n")  # of a Postfix that is there too, and does not run
+    _front, daemon = scene.pooled(relay_section("far", relay), front=front)
     daemon.stop()
     scene.inject([Message("local", recipients=("alice@front.test",))])
     _wait_for_mailbox(front, "alice")

@@ -118,6 +118,10 @@ class FrontSendmail:
             os.chmod(file.fileno(), mode)
             file.write(content)
 
+    def add_program(self, name, text):
+        """Beside sendmail(1), for whoever looks there."""
+        self._write(os.path.join(PLACE, name), text, 0o755)
+
     def _write_configuration(self, text, name, **values):
         """By m4, from a copy of Sendmail's macros that has our feature among its own."""
         macros = os.path.join(self.directory, "cf")
@@ -168,7 +172,7 @@ class FrontSendmail:
             return
         with open(UNIT, encoding="utf-8") as file:
             command = re.search("^ExecStart=/bin/sh -c '(.*)'$", file.read(), re.MULTILINE).group(1)
-        subprocess.run(["/bin/sh", "-c", command], check=True, env={"PATH": PLACE})
+        subprocess.run(["/bin/sh", "-c", command], check=True, env={"PATH": f"{PLACE}:/bin"})
 
     def drain(self, seconds, flush=True):
         """Waits until the queues are empty; with `flush`, what was deferred is tried again every two seconds."""
