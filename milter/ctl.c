@@ -1,11 +1,11 @@
 /*
  * relaypoolctl: asks the daemon over its control socket and shows the answer. Run by an administrator or a program
- * (-j). How each verb's answer is shown stands in ctl_show.c, the verbs themselves in admin/verbs.c.
+ * (-j). How each verb's answer is shown stands in ctl/show.c, the verbs themselves in admin/verbs.c.
  * Never reads the daemon's files, but for `check`, which also works without a daemon.
  */
 #include <config.h>
 
-#include "ctl.h"
+#include "ctl/ctl.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 #include "base/conf.h"
 #include "base/mem.h"
-#include "ctl_daemon.h"
+#include "ctl/daemon.h"
 
 #define DEFAULT_SOCKET RUNSTATEDIR "/relaypool/control.sock"
 

@@ -139,7 +139,7 @@ def tidy(source, directory):
     """clang-tidy over every translation unit, as many at once as there are processors."""
     folders = [f"-I{path}" for path in glob.glob(f"{source}/milter/*/")]
     flags = ["-std=gnu11", "-D_GNU_SOURCE", f"-I{source}/include", f"-I{directory}", *folders, "-DSYSCONFDIR=\"/etc\"",
-             "-DLOCALSTATEDIR=\"/var\"", "-DRUNSTATEDIR=\"/run\""]
+             "-DLOCALSTATEDIR=\"/var\"", "-DPKGDATADIR=\"/usr/share/relaypool\"", "-DRUNSTATEDIR=\"/run\""]
     units = [path for path in sources(source, "milter", "tests") if path.endswith(".c")]
     def look(unit):
         result = subprocess.run(["clang-tidy", "--quiet", unit, "--", *flags], cwd=source, capture_output=True, text=True,

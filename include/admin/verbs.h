@@ -1,6 +1,6 @@
 /*
  * What an administrator may ask of the daemon: one table of verbs, read by the control socket, by relaypoolctl and by
- * the test of relaypoolctl(8). What a verb does stands in admin/answer*.c, how its answer looks in ctl*.c.
+ * the test of relaypoolctl(8). What a verb does stands in admin/answer*.c, how its answer looks in ctl/.
  */
 #ifndef ADMIN_VERBS_H
 #define ADMIN_VERBS_H

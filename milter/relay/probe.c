@@ -95,7 +95,7 @@ static bool good(const struct reply *reply)
 }
 
 /* The reply by which it was refused, if it came to that. */
-static struct reply *refusal(const struct transaction *t)
+static struct reply *refusing_reply(const struct transaction *t)
 {
 	struct reply *said[] = {t->mail_reply, t->rcpt_replies[0], t->data_reply, t->final_reply};
 	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++)
@@ -193,9 +193,9 @@ void probe_back(struct transaction *t, enum transaction_end end)
 	if (accepted(t, end)) {
 		how = PROBE_ACCEPTED;
 		why = reply_ref(t->probe ? t->rcpt_replies[0] : t->final_reply);
-	} else if (refusal(t) != NULL) {
+	} else if (refusing_reply(t) != NULL) {
 		how = PROBE_REFUSED;
-		why = reply_ref(refusal(t));
+		why = reply_ref(refusing_reply(t));
 	} else {
 		why = trouble_of(p, end);
 		how = reply_is_remote(why) ? PROBE_REFUSED : PROBE_FAILED; /* 421 is no reply to keep */

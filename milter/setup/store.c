@@ -20,29 +20,10 @@
 
 #define STORE_DIRECTORY LOCALSTATEDIR "/lib/relaypool-setup"
 
-bool store_refuse(char error[SETUP_ERROR_SIZE], const char *what, const char *path)
-{
-	snprintf(error, SETUP_ERROR_SIZE, "cannot %s %s: %s", what, path, strerror(errno));
-	return false;
-}
-
 static const char *store_root(void)
 {
 	const char *other = getenv(STORE_ENVIRONMENT);
 	return other && other[0] == '/' ? other : STORE_DIRECTORY;
-}
-
-char *store_path(const char *directory, const char *name)
-{
-	char *text = mem_alloc(2 * strlen(name) + 1), *out = text;
-	for (; *name; name++) {
-		*out++ = *name == '/' ? '%' : *name;
-		if (*name == '%')
-			*out++ = '%';
-	}
-	char *path = mem_printf("%s/%s", directory, text);
-	free(text);
-	return path;
 }
 
 /* ---- directories ---- */
@@ -79,17 +60,6 @@ static bool directory_make(const char *path, char error[SETUP_ERROR_SIZE])
 	if (mkdir(path, 0700) == -1 && errno != EEXIST)
 		return store_refuse(error, "make", path);
 	return directory_private(path, error);
-}
-
-bool store_sync(const char *path, char error[SETUP_ERROR_SIZE])
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool good = fd != -1 && fsync(fd) == 0;
-	if (!good)
-		store_refuse(error, "write", path);
-	if (fd != -1)
-		close(fd);
-	return good;
 }
 
 /* ---- opening ---- */

@@ -23,6 +23,36 @@ struct content {
 	bool absent;
 };
 
+bool store_refuse(char error[SETUP_ERROR_SIZE], const char *what, const char *path)
+{
+	snprintf(error, SETUP_ERROR_SIZE, "cannot %s %s: %s", what, path, strerror(errno));
+	return false;
+}
+
+char *store_path(const char *directory, const char *name)
+{
+	char *text = mem_alloc(2 * strlen(name) + 1), *out = text;
+	for (; *name; name++) {
+		*out++ = *name == '/' ? '%' : *name;
+		if (*name == '%')
+			*out++ = '%';
+	}
+	char *path = mem_printf("%s/%s", directory, text);
+	free(text);
+	return path;
+}
+
+bool store_sync(const char *path, char error[SETUP_ERROR_SIZE])
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool good = fd != -1 && fsync(fd) == 0;
+	if (!good)
+		store_refuse(error, "write", path);
+	if (fd != -1)
+		close(fd);
+	return good;
+}
+
 /* ---- reading ---- */
 
 static bool read_whole(int fd, struct content *content)

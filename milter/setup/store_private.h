@@ -1,5 +1,5 @@
 /*
- * What store.c and store_file.c share.
+ * What store_file.c has for store.c beside setup/store.h.
  */
 #ifndef SETUP_STORE_PRIVATE_H
 #define SETUP_STORE_PRIVATE_H

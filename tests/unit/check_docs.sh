@@ -31,7 +31,7 @@ rooms()
 {
 	room=$1
 	allowed=$(echo "$*" | tr ' ' '|')
-	grep -n '^#include "' milter/"$room"/* include/"$room"/* >"$work/includes" || :
+	grep -rn '^#include "' milter/"$room" include/"$room" >"$work/includes" || :
 	grep -vE ":#include \"(($allowed)/[a-z0-9_]+|relaypool|[a-z0-9_]+)\.h\"" "$work/includes" >"$work/strangers" || :
 	[ ! -s "$work/strangers" ] || complain "room $room may include only: $*" "$(cat "$work/strangers")"
 }

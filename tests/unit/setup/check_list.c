@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "check_setup.h"
-#include "postfix_private.h"
+#include "postfix/postfix.h"
 
 /* The elements with '|' behind each. */
 static void assert_elements(const char *list, const char *expected)

@@ -7,7 +7,7 @@
 #include "base/conf.h"
 #include "base/mem.h"
 #include "check_setup.h"
-#include "postfix_private.h"
+#include "postfix/postfix.h"
 
 #define RELAYS                                                                            \
 	"relay \"a\" { host = \"a.example\"\n max-connections = 120\n tls = \"none\" }\n" \

@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "check_setup.h"
-#include "sendmail_private.h"
+#include "sendmail/sendmail.h"
 
 #define BLOCK "dnl relaypool begin (x)\nFEATURE(`relaypool')dnl\ndnl relaypool end\n"
 #define UPSTREAM "VERSIONID(`x')\nOSTYPE(`linux')dnl\nMAILER(`local')dnl\nMAILER(`smtp')dnl\n"
