@@ -515,6 +515,7 @@ def test_sendmail_by_hand():
     assert "mailer relaypool, host localhost" in guide.run("BY HAND", 3)
     _submit_here(front, "pooled@example.net")
     guide.run("BY HAND", 4)
+    _wait_for_restart(front)
     scene.equal(_read("/etc/mail/sendmail.cf"), before, "sendmail.cf after the undoing")
     front.insert(guide.text("BY HAND", 5) + guide.text("BY HAND", 1))
     guide.put("BY HAND", 6)

@@ -110,9 +110,9 @@ def _beside_postfix(parameters, sieve=None, services=()):
 
 def _beside_sendmail(local):
     """The same with Sendmail in front; `local` is made from the Dovecot's deliver_command()."""
-    store = Store()
-    relay = RelayPostfix(store=store.path, secure=False, parameters=AS_SENT).start()
     front = FrontSendmail(local=local(f"{DELIVER} -c {settings.work('dovecot', 'dovecot.conf')}"))
+    store = Store()  # behind it: while /etc becomes the front's own, nobody may look for a user there
+    relay = RelayPostfix(store=store.path, secure=False, parameters=AS_SENT).start()
     daemon = Relaypoold(front, relay_section("far", relay)).start()
     return front.start(), daemon, Dovecot(PLACE, mta="root").start(), relay, store
 
