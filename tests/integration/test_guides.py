@@ -490,8 +490,8 @@ def _submit_here(front, recipient):
 
 
 def _mailers(front):
-    """{recipient: the mailer that sent it}"""
-    return dict(re.findall(r"to=<?([^>,]+@[^>,]+)>?, .*mailer=(\w+), .*stat=Sent", front.log()))
+    """{recipient: the mailer that sent it over LMTP}; what the MSP gave to the daemon has a text behind Sent."""
+    return dict(re.findall(r"to=<?([^>,]+@[^>,]+)>?, .*mailer=(\w+), .*stat=Sent$", front.log(), re.MULTILINE))
 
 
 def _wait_for_restart(front):
