@@ -206,25 +206,31 @@ static void print_steps(const json_t *answer)
 
 /* ---- what it comes down to ---- */
 
-/* Where to look, of a step that failed; of AUTH the daemon has said it. */
-static const char *say_look(const char *stage)
+/* Where to look, of a step that failed; of AUTH the daemon has said it. NULL: what was said or seen is all there is. */
+static const char *say_look(const json_t *answer, const char *stage)
 {
 	static const struct {
-		const char *stage, *look;
+		const char *stage;
+		const char *said; /* how the reply has to begin; "": there was none; NULL: any or none */
+		const char *look;
 	} looks[] = {
-		{"dns", "Look at host in relaypool.conf, and at the name service."},
-		{"connect", "Look at host and port in relaypool.conf, and at firewalls on the way."},
-		{"banner",
-		 "Look at port and tls in relaypool.conf: a port for TLS from the first octet says nothing in "
-		 "clear."},
-		{"ehlo", "Look at hostname in relaypool.conf: it is what EHLO says."},
-		{"tls", "Look at host, port, tls and tls-ca-file in relaypool.conf."},
-		{"mail", "Many providers take only senders that were verified with them: --from names another one."},
-		{"rcpt", "The relay does not take this recipient from this sender and account."},
+		{"dns", NULL, "Look at host in relaypool.conf, and at the name service."},
+		{"connect", NULL, "Look at host and port in relaypool.conf, and at firewalls on the way."},
+		{"banner", "",
+		 "Look at port and tls in relaypool.conf: a port for TLS from the first octet says nothing in clear."},
+		{"ehlo", NULL, "Look at hostname in relaypool.conf: it is what EHLO says."},
+		{"tls", NULL, "Look at host, port, tls and tls-ca-file in relaypool.conf."},
+		{"mail", "5",
+		 "Many providers take only senders that were verified with them: --from names another one."},
+		{"rcpt", "5", "The relay does not take this recipient from this sender and account."},
 	};
-	for (size_t i = 0; stage && i < sizeof(looks) / sizeof(looks[0]); i++)
-		if (strcmp(looks[i].stage, stage) == 0)
-			return looks[i].look;
+	const char *reply = stage ? string_of(json_object_get(answer, "replies"), stage) : NULL;
+	for (size_t i = 0; stage && i < sizeof(looks) / sizeof(looks[0]); i++) {
+		if (strcmp(looks[i].stage, stage) != 0)
+			continue;
+		bool fits = !looks[i].said || (*looks[i].said ? reply && *reply == *looks[i].said : !reply);
+		return fits ? looks[i].look : NULL;
+	}
 	return NULL;
 }
 
@@ -250,8 +256,8 @@ static void print_not_accepted(const json_t *answer)
 	print_sentence(mem_strdup(text ? text : "-"));
 	if (phrase)
 		print_sentence(mem_printf("What it waited for: %s.", phrase));
-	if (say_look(stage))
-		print_sentence(mem_strdup(say_look(stage)));
+	if (say_look(answer, stage))
+		print_sentence(mem_strdup(say_look(answer, stage)));
 }
 
 int show_test_route(const json_t *answer, const char *argument)

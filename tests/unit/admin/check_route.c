@@ -355,6 +355,30 @@ START_TEST(one_that_is_not_accepted_is_exit_code_1)
 }
 END_TEST
 
+/* It is no word against the recipient that the connection was lost, or that another time is better. */
+START_TEST(what_the_relay_has_not_said_is_not_told)
+{
+	struct reply *later = reply_local(LOCAL_INGEST, 450, "4.2.0", "greylisted");
+	struct probe_result *result = rooms_good_result();
+	result->end = PROBE_FAILED;
+	result->stage = STAGE_RCPT;
+	result->rcpt = NULL;
+	result->why = "connection closed (at RCPT)";
+	ck_assert_int_eq(RUN_TEST(result, "test-route", "user@example.org"), 1);
+	expect_says("connection closed (at RCPT)\n");
+	ck_assert_ptr_null(strstr(output, "does not take this recipient"));
+	result->end = PROBE_REFUSED;
+	result->rcpt = later;
+	ck_assert_int_eq(RUN_TEST(result, "test-route", "user@example.org"), 1);
+	ck_assert_ptr_null(strstr(output, "does not take this recipient"));
+	result->end = PROBE_FAILED;
+	result->stage = STAGE_BANNER; /* which was 220, or 554 */
+	ck_assert_int_eq(RUN_TEST(result, "test-route", "user@example.org"), 1);
+	ck_assert_ptr_null(strstr(output, "says nothing"));
+	reply_unref(&later);
+}
+END_TEST
+
 START_TEST(a_wait_in_the_pool_has_its_cause)
 {
 	struct probe_result *result = rooms_good_result();
@@ -427,6 +451,7 @@ Suite *route_suite(void)
 	tcase_set_timeout(screen, 60);
 	tcase_add_test(screen, an_accepted_recipient_is_exit_code_0);
 	tcase_add_test(screen, one_that_is_not_accepted_is_exit_code_1);
+	tcase_add_test(screen, what_the_relay_has_not_said_is_not_told);
 	tcase_add_test(screen, a_wait_in_the_pool_has_its_cause);
 	tcase_add_test(screen, a_message_is_sent_only_when_told_so);
 	tcase_add_test(screen, a_wrong_command_line_is_exit_code_2);
