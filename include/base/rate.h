@@ -15,6 +15,11 @@ struct rate {
 
 /* `per_second` cells a second, up to `burst` at once (at least 1). per_second 0 = no limit. */
 void rate_set(struct rate *rate, double per_second, unsigned burst);
+/*
+ * Spread over the second, none at once because there were fewer before: no second has more than `per_second`. A clock
+ * that is late by some milliseconds costs nothing; for that the rate is 2 % lower, from 5 a second on.
+ */
+void rate_spread(struct rate *rate, double per_second);
 /* 0 if one may go now and has been counted, else how long to wait (microseconds); nothing is counted then. */
 usec_t rate_take(struct rate *rate, usec_t now);
 

@@ -7,15 +7,29 @@
 #include "base/rate.h"
 
 #define INTERVAL_MAX (86400 * USEC_PER_SEC)
+#define LATE (20 * USEC_PER_MSEC) /* that a timer may be */
+#define LATE_FROM 5               /* cells a second; between fewer it is next to nothing */
 
 /* `next` stays: a reload does not give away a second burst. */
-void rate_set(struct rate *rate, double per_second, unsigned burst)
+static void set_interval(struct rate *rate, double per_second, usec_t second)
 {
-	double exact = per_second > 0 ? (double)USEC_PER_SEC / per_second : 0;
+	double exact = per_second > 0 ? (double)second / per_second : 0;
 	rate->interval = exact < (double)INTERVAL_MAX ? (usec_t)exact : INTERVAL_MAX;
 	if ((double)rate->interval < exact && rate->interval < INTERVAL_MAX)
 		rate->interval++; /* rounded up: the rate is a cap */
+}
+
+void rate_set(struct rate *rate, double per_second, unsigned burst)
+{
+	set_interval(rate, per_second, USEC_PER_SEC);
 	rate->tolerance = rate->interval * (burst > 1 ? burst - 1 : 0);
+}
+
+void rate_spread(struct rate *rate, double per_second)
+{
+	rate->tolerance = per_second >= LATE_FROM ? LATE : 0;
+	set_interval(rate, per_second,
+		     USEC_PER_SEC + rate->tolerance); /* what is made up for is within the second too */
 }
 
 usec_t rate_take(struct rate *rate, usec_t now)

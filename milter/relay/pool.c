@@ -451,9 +451,7 @@ static struct connection *find_room(struct pool *pool, const struct transaction 
 void pool_set_rate(struct pool *pool)
 {
 	double configured = pool->relay->rate, learned = (double)pool->limits.of[LIMIT_RATE].value / LIMITS_RATE_UNIT;
-	double rate = learned > 0 && (configured == 0 || learned < configured) ? learned : configured;
-	unsigned burst = 1 + (unsigned)(rate / 50); /* what the clock needs; no second has more than the rate for it */
-	rate_set(&pool->rate, rate - (burst - 1), burst);
+	rate_spread(&pool->rate, learned > 0 && (configured == 0 || learned < configured) ? learned : configured);
 }
 
 void pool_pause(struct pool *pool, usec_t wait)

@@ -92,6 +92,30 @@ START_TEST(a_tiny_rate_is_bounded)
 }
 END_TEST
 
+/* As under load: each wait takes some milliseconds more. */
+START_TEST(a_late_clock_costs_next_to_nothing_and_no_second_has_more)
+{
+	static const unsigned rates[] = {1, 4, 5, 14, 40, 49, 50, 99, 150, 1000, 10000};
+	static usec_t taken[10 * 10000 + 1];
+	for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+		struct rate rate = {0};
+		unsigned per_second = rates[i], count = 0;
+		rate_spread(&rate, per_second);
+		for (usec_t now = START; now < START + 10 * USEC_PER_SEC;) {
+			usec_t wait = rate_take(&rate, now);
+			if (wait == 0)
+				taken[count++] = now;
+			else
+				now += wait + 4 * USEC_PER_MSEC;
+			if (wait == 0 && count > per_second)
+				ck_assert_int_ge(now - taken[count - 1 - per_second], USEC_PER_SEC);
+		}
+		ck_assert_uint_ge(count, per_second * 10 * 97 / 100);
+		ck_assert_uint_le(count, per_second * 10 + 1);
+	}
+}
+END_TEST
+
 Suite *rate_suite(void)
 {
 	Suite *suite = suite_create("rate");
@@ -104,6 +128,7 @@ Suite *rate_suite(void)
 	tcase_add_test(tcase, a_faster_rate_holds_at_once);
 	tcase_add_test(tcase, setting_the_rate_again_gives_no_second_burst);
 	tcase_add_test(tcase, a_tiny_rate_is_bounded);
+	tcase_add_test(tcase, a_late_clock_costs_next_to_nothing_and_no_second_has_more);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
