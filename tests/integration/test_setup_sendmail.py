@@ -221,6 +221,13 @@ def test_what_others_edited_is_left_to_them():
     site.setup("--undo")
     scene.equal(_read(MC), before[0][0] + b"dnl a line of the administrator's\n", "sendmail.mc without the block")
     assert b"Mrelaypool" not in _read(CF), "sendmail.cf was not made anew"
+    # In sendmail.cf, after the first --apply: the memory has an older one, so that a copy is left beside it.
+    site.setup("--apply")
+    with open(CF, "ab") as file:
+        file.write(b"C{Late}example.org\n")
+    assert f"{CF}.edited.2" in str(site.setup("--apply", "--force")), "where the edited one is does not stand there"
+    assert _read(f"{CF}.edited.2").endswith(b"C{Late}example.org\n") and b"C{Late}" not in _read(CF), "the copy"
+    site.setup("--undo")
     # In the block: nothing is undone, and --apply does not write over it.
     site.setup("--apply")
     edited = _read(MC).replace(b"FEATURE(`relaypool')dnl", b"FEATURE(`relaypool')dnl mine")
@@ -244,8 +251,20 @@ def test_interrupted_between_the_two_files():
         site.setup(then)
         scene.equal((then, b"Mrelaypool" in _read(CF)), (then, then == "--apply"), "whether it is there")
         assert then == "--apply" or _files() == before, "not as before"
-    site.setup("--undo")
-    scene.equal(_files(), before, "after undoing")
+    # A second --apply: the memory has its block already, sendmail.mc that of the first, or sendmail.cf is made of that.
+    os.chdir("/etc")
+    for paths in ((MC, CF), (CF,)):
+        site.daemon.write_config(milter=f"unix:{site.daemon.sockets}/milter.sock")
+        site.setup("--apply")
+        applied = {path: _read(path) for path in paths}
+        site.daemon.write_config(milter="inet:8899@127.0.0.1")
+        site.setup("--apply")
+        for path, content in applied.items():
+            with open(path, "wb") as file:
+                file.write(content)
+        scene.equal(_states(site.setup("--check", code=1), "conflict"), [], "conflicts")
+        site.setup("--undo", "--mc", "./mail/../mail/sendmail.mc")
+        scene.equal(_files(), before, f"after undoing, with the first of {paths}")
 
 
 def test_check_names_what_is_wrong():

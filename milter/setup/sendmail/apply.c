@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -38,6 +39,23 @@ bool site_unchanged(const struct site *site, char error[SETUP_ERROR_SIZE])
 
 /* ---- what is remembered ---- */
 
+/*
+ * sendmail.cf that somebody edited, beside itself: setup's memory has what was there before the first --apply. Its name,
+ * the caller's; NULL in `*name` if there is nothing to keep.
+ */
+static bool keep_edited(const struct site *site, char **name, char error[SETUP_ERROR_SIZE])
+{
+	*name = NULL;
+	if (site_cf_ours(site))
+		return true;
+	*name = mem_printf("%s.edited", site->cf_path);
+	for (unsigned i = 2; access(*name, F_OK) == 0; i++) {
+		free(*name);
+		*name = mem_printf("%s.edited.%u", site->cf_path, i);
+	}
+	return store_copy_file(site->cf_path, *name, error);
+}
+
 static bool keep(const struct site *site, struct store *store, char error[SETUP_ERROR_SIZE])
 {
 	char digest[STORE_DIGEST_SIZE];
@@ -54,6 +72,10 @@ static bool remember(const struct site *site, struct store *store, char error[SE
 		store->state = json_object();
 	json_object_set_new(store->state, "schema", json_integer(1));
 	json_object_set_new(store->state, "block", json_string(site->block));
+	char *there = mc_block(site->mc);
+	if (there)
+		json_object_set_new(store->state, "earlier", json_string(there));
+	free(there);
 	json_object_set_new(store->state, "domains", domains);
 	return keep(site, store, error) && store_save(store, error);
 }
@@ -99,9 +121,11 @@ static bool refuse(char error[SETUP_ERROR_SIZE])
 	return false;
 }
 
-static void add_changes(const struct site *site, struct report *report)
+static void add_changes(const struct site *site, const char *edited, struct report *report)
 {
-	char *before = mc_block(site->mc);
+	char *before = mc_block(site->mc), *copy = NULL;
+	if (edited)
+		copy = mem_printf("Sendmail has loaded it, as a test. What was there is %s now.", edited);
 	if (strcmp(site->mc, site->shall) != 0)
 		report_add(report, &(struct finding){.state = FINDING_CHANGED,
 						     .where = "sendmail.mc",
@@ -111,7 +135,8 @@ static void add_changes(const struct site *site, struct report *report)
 	report_add(report, &(struct finding){.state = FINDING_CHANGED,
 					     .where = "sendmail.cf",
 					     .name = "made of sendmail.mc",
-					     .why = "Sendmail has loaded it, as a test."});
+					     .why = copy ? copy : "Sendmail has loaded it, as a test."});
+	free(copy);
 	free(before);
 }
 
@@ -123,12 +148,14 @@ bool site_apply(const struct site *site, struct store *store, struct report *rep
 	}
 	if (!build_try(site->place, site->shall_cf, error))
 		return refuse(error);
+	char *edited;
 	json_t *before = json_deep_copy(store->state);
-	bool good = remember(site, store, error) && change(site, error);
+	bool good = keep_edited(site, &edited, error) && remember(site, store, error) && change(site, error);
 	if (good)
-		add_changes(site, report);
+		add_changes(site, edited, report);
 	else
 		remember_again(store, before);
 	json_decref(before);
+	free(edited);
 	return good;
 }

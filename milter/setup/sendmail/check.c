@@ -46,7 +46,7 @@ static void check_block(const struct site *site, bool all, struct report *report
 		finding.state = FINDING_OK;
 	} else if (strcmp(there, site->block) == 0) {
 		finding.why = "It does not stand right before the first MAILER line.";
-	} else if (site->kept_block && strcmp(there, site->kept_block) != 0) {
+	} else if (site->kept_block && !site_wrote(site, there)) {
 		finding.state = FINDING_CONFLICT;
 		finding.why = "It was edited by hand. --apply --force writes it anew; own lines belong outside of it.";
 		finding.stops = true;
@@ -68,16 +68,14 @@ static void check_made(const struct site *site, bool all, struct report *report)
 		finding.stops = true;
 	} else if (site->cf && cf_same(site->cf, site->shall_cf)) {
 		finding.state = FINDING_OK;
-	} else if (!site->cf || (site->made_cf && cf_same(site->cf, site->made_cf)) ||
-		   (site->bare_cf && cf_same(site->cf, site->bare_cf))) {
+	} else if (site_cf_ours(site)) {
 		finding.shall = "with relaypool's block";
 	} else {
 		finding.state = FINDING_CONFLICT;
 		finding.why =
 			"It is not what sendmail.mc makes: it was edited by hand, or sendmail.mc was changed and no "
-			"sendmail.cf made of it since. --apply --force puts in its place what sendmail.mc makes; a "
-			"copy "
-			"is kept.";
+			"sendmail.cf made of it since. --apply --force puts in its place what sendmail.mc makes, and "
+			"keeps a copy beside it.";
 		finding.stops = true;
 	}
 	if (all || finding.stops)

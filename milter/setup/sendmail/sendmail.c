@@ -18,6 +18,20 @@
 
 /* ---- finding the files ---- */
 
+/* What is remembered goes by the name: there shall be one, however it is given. The file itself may be a link. */
+static void spell_one_way(char **path)
+{
+	const char *name = strrchr(*path, '/') + 1;
+	char *directory = mem_strndup(*path, (size_t)(name - *path)), *real = realpath(directory, NULL);
+	if (real) {
+		char *spelled = mem_printf("%s/%s", strcmp(real, "/") == 0 ? "" : real, name);
+		free(*path);
+		*path = spelled;
+	}
+	free(real);
+	free(directory);
+}
+
 static bool find_paths(struct site *site, char error[SETUP_ERROR_SIZE])
 {
 	const char *path = site->request->mc ? site->request->mc : DEFAULT_MC;
@@ -36,6 +50,7 @@ static bool find_paths(struct site *site, char error[SETUP_ERROR_SIZE])
 		snprintf(error, SETUP_ERROR_SIZE, "--mc \"%s\": give it with its directory", path);
 		return false;
 	}
+	spell_one_way(&site->mc_path);
 	length = strlen(site->mc_path) - extension;
 	site->cf_path = mem_printf("%.*s.cf", (int)length, site->mc_path);
 	site->directory = mem_strndup(site->mc_path, (size_t)(strrchr(site->mc_path, '/') - site->mc_path));
@@ -70,6 +85,12 @@ static bool find_macros(struct site *site, char error[SETUP_ERROR_SIZE])
 	static const char *const places[] = {"/usr/share/sendmail/cf/", "/usr/share/sendmail-cf/",
 					     "/usr/lib/sendmail-cf/", "/usr/local/share/sendmail/cf/", NULL};
 	site->macros = mc_macros(site->mc);
+	if (site->macros && site->macros[0] != '/') {
+		/* As m4 finds it, by -I. */
+		char *there = mem_printf("%s/%s", site->directory, site->macros);
+		free(site->macros);
+		site->macros = there;
+	}
 	for (const char *const *place = places; *place && !site->macros; place++) {
 		char *file = mem_printf("%sm4/cf.m4", *place);
 		if (access(file, R_OK) == 0)
@@ -157,10 +178,11 @@ static void site_free(struct site *site)
 {
 	if (site->place)
 		remove_place(site->place);
-	char **texts[] = {&site->place,      &site->mc_path,   &site->cf_path, &site->directory, &site->macros,
-			  &site->mc,         &site->cf,        &site->bare,    &site->bare_cf,   &site->made_cf,
-			  &site->made_error, &site->block,     &site->shall,   &site->shall_cf,  &site->shall_error,
-			  &site->kept_block, &site->bare_error};
+	char **texts[] = {&site->place,         &site->mc_path,   &site->cf_path,     &site->directory,
+			  &site->macros,        &site->mc,        &site->cf,          &site->bare,
+			  &site->bare_cf,       &site->made_cf,   &site->made_error,  &site->block,
+			  &site->shall,         &site->shall_cf,  &site->shall_error, &site->kept_block,
+			  &site->earlier_block, &site->bare_error};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		free(*texts[i]);
 }
@@ -168,6 +190,32 @@ static void site_free(struct site *site)
 bool site_done(const struct site *site)
 {
 	return site->shall_cf && strcmp(site->mc, site->shall) == 0 && site->cf && cf_same(site->cf, site->shall_cf);
+}
+
+bool site_wrote(const struct site *site, const char *block)
+{
+	return (site->kept_block && strcmp(block, site->kept_block) == 0) ||
+	       (site->earlier_block && strcmp(block, site->earlier_block) == 0);
+}
+
+/* An --apply that was interrupted has left the sendmail.cf of a block that is not in sendmail.mc, or not any more. */
+static bool cf_made_with(const struct site *site, const char *block)
+{
+	char ignored[SETUP_ERROR_SIZE];
+	char *mc = block ? mc_with(site->bare, block) : NULL;
+	char *cf = mc ? build_cf(site->place, site->mc_path, site->macros, mc, ignored) : NULL;
+	bool same = cf && cf_same(site->cf, cf);
+	free(cf);
+	free(mc);
+	return same;
+}
+
+bool site_cf_ours(const struct site *site)
+{
+	return !site->cf || (site->made_cf && cf_same(site->cf, site->made_cf)) ||
+	       (site->bare_cf && cf_same(site->cf, site->bare_cf)) ||
+	       (site->shall_cf && cf_same(site->cf, site->shall_cf)) || cf_made_with(site, site->kept_block) ||
+	       cf_made_with(site, site->earlier_block);
 }
 
 /* ---- doing ---- */
@@ -263,9 +311,11 @@ static void take_domains(struct setup_request *request, const struct store *stor
 static bool act(struct site *site, struct store *store, struct report *report, char error[SETUP_ERROR_SIZE])
 {
 	const char *kept = json_string_value(json_object_get(store->state, "block"));
+	const char *earlier = json_string_value(json_object_get(store->state, "earlier"));
 	if (!look(site, error))
 		return false;
 	site->kept_block = kept ? mem_strdup(kept) : NULL;
+	site->earlier_block = earlier ? mem_strdup(earlier) : NULL;
 	if (site->request->action == SETUP_UNDO)
 		return undo(site, store, report, error);
 	if (!plan(site, error))

@@ -79,10 +79,16 @@ struct site {
 	char *shall, *shall_cf; /* mc with it, and what is made of that; NULL: nothing */
 	char *shall_error;      /* why */
 	char *kept_block;       /* that the last --apply wrote; NULL */
+	char *earlier_block;    /* that it found, and left if it was interrupted; NULL */
 };
 
 /* True if --apply would change nothing. */
 bool site_done(const struct site *site);
+
+/* True if --apply wrote this block. */
+bool site_wrote(const struct site *site, const char *block);
+/* True if sendmail.cf is what is made of sendmail.mc, with our block, with an earlier one, or without. */
+bool site_cf_ours(const struct site *site);
 
 /* check.c: what stands in the way, and with `all` whether block and sendmail.cf are as they shall be. */
 void site_check(const struct site *site, bool all, struct report *report);

@@ -20,7 +20,7 @@ static void add(struct report *report, enum finding_state state, const char *whe
 static bool edited(const struct site *site, struct report *report)
 {
 	char *there = mc_block(site->mc);
-	bool other = site->state == MC_BROKEN || (there && (!site->kept_block || strcmp(there, site->kept_block) != 0));
+	bool other = site->state == MC_BROKEN || (there && !site_wrote(site, there));
 	if (other)
 		report_add(
 			report,
@@ -43,13 +43,6 @@ static bool as_before(const struct site *site, const struct store *store, bool *
 	*same = good && store_kept_file(store, site->mc_path, kept) && strcmp(kept, digest) == 0;
 	free(path);
 	return good;
-}
-
-/* True if sendmail.cf is what was made of sendmail.mc, with our block or, after an interruption, without. */
-static bool cf_ours(const struct site *site)
-{
-	return !site->cf || (site->made_cf && cf_same(site->cf, site->made_cf)) ||
-	       (site->bare_cf && cf_same(site->cf, site->bare_cf));
 }
 
 /* sendmail.mc goes back first: make(1) takes the older one for the source. */
@@ -99,7 +92,7 @@ static bool take_out(const struct site *site, bool cf, struct report *report, ch
 
 bool site_undo(const struct site *site, struct store *store, struct report *report, char error[SETUP_ERROR_SIZE])
 {
-	bool whole, ours = cf_ours(site);
+	bool whole, ours = site_cf_ours(site);
 	if (edited(site, report))
 		return true;
 	if (!site_unchanged(site, error) || !as_before(site, store, &whole, error) ||
