@@ -267,15 +267,46 @@ def test_interrupted_between_the_two_files():
         scene.equal(_files(), before, f"after undoing, with the first of {paths}")
 
 
+def _expect_in_the_way(site, text, names, *options):
+    """With this sendmail.mc --apply refuses because of settings of these names, and changes nothing."""
+    with open(MC, "wb") as file:
+        file.write(text)
+    site.make()
+    before = _files()
+    report = site.setup("--apply", *options, code=1)
+    scene.equal([entry["name"] for entry in report["findings"] if entry["stops"]], names, "in the way")
+    scene.equal(_files(), before, "after refusing")
+
+
+def test_what_would_keep_mail_away_is_in_the_way():
+    site = QuietSite()
+    text, mailer = _read(MC), b"MAILER(`local')dnl\n"
+    for name, content in (("mt", "far.example esmtp:[10.0.0.1]\n.inner.example esmtp:[10.0.0.2]\n"),
+                          ("access", "Connect:10 RELAY\nTLS_Srv: ENCR:112\nTLS_Rcpt:far.example PERM+VERIFY\n")):
+        with open(f"/etc/mail/{name}", "w", encoding="utf-8") as file:
+            file.write(content)
+    maps = (b"FEATURE(`mailertable', `text -o -k0 -v1 /etc/mail/mt')dnl\n"
+            b"FEATURE(`access_db', `text -o -k0 -v1 -T<TMPF> /etc/mail/access')dnl\n")
+    _expect_in_the_way(site, text.replace(mailer, maps + mailer), ["mailertable", "access", "access"],
+                       "--domain", "x.inner.example", "--domain", "other.example")
+    _expect_in_the_way(site, text.replace(mailer, b"ifdef(`nonesuch', `\n" + mailer + b"')dnl\n"), ["made of sendmail.mc"])
+    site.daemon.write_config(failover="direct", smtp="inet:25@127.0.0.2")
+    _expect_in_the_way(site, text + b"DAEMON_OPTIONS(`Name=everywhere')dnl\n", ["DaemonPortOptions"])
+    os.rename(MC, "/etc/mail/there.mc")
+    os.symlink("there.mc", MC)
+    assert ("sendmail.mc", "symbolic link") in _states(site.setup("--check", code=1), "wrong"), "a link is not told"
+
+
 def test_check_names_what_is_wrong():
     site = QuietSite()
     assert 'has it as relay "far"' in str(site.setup("--apply")), "the smart host is not known as a relay"
     text = _read(MC)
-    late = text.replace(b"MAILER(`smtp')dnl", b"MAILER(`smtp')dnl\ndefine(`confTO_DATAFINAL', `5m')dnl")
+    late = text + b"define(`confTO_DATAFINAL', `5m')dnl\ndefine(`confSINGLE_THREAD_DELIVERY', `True')dnl\n"
     with open(MC, "wb") as file:
         file.write(late)
     site.make()
-    scene.equal(_states(site.setup("--check", code=1), "wrong"), [("sendmail.cf", "Timeout.datafinal")], "wrong")
+    scene.equal(_states(site.setup("--check", code=1), "wrong"),
+                [("sendmail.cf", "Timeout.datafinal"), ("sendmail.cf", "SingleThreadDelivery")], "wrong")
     with open(MC, "wb") as file:
         file.write(text.replace(b"MAILER(`smtp')dnl", b"define(`SMART_HOST', `[127.0.0.9]')dnl\nMAILER(`smtp')dnl"))
     report = site.setup("--check", code=1)

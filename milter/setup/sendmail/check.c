@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -80,6 +82,22 @@ static void check_made(const struct site *site, bool all, struct report *report)
 	}
 	if (all || finding.stops)
 		report_add(report, &finding);
+}
+
+/* What a file could not be written over: --apply would lay one in the place of the link. */
+static void check_link(const char *path, const char *where, struct report *report)
+{
+	struct stat info;
+	if (lstat(path, &info) == 0 && S_ISLNK(info.st_mode))
+		report_add(report,
+			   &(struct finding){.state = FINDING_WRONG,
+					     .where = where,
+					     .name = "symbolic link",
+					     .is = path,
+					     .why = "A file would be laid in its place. Name by --mc the sendmail.mc "
+						    "that it leads to, with sendmail.cf beside it, or make a "
+						    "file of the link.",
+					     .stops = true});
 }
 
 /* ---- ours, as Sendmail has it ---- */
@@ -224,6 +242,54 @@ static void check_direct(const struct site *site, const char *cf, struct report 
 	free(mailer);
 }
 
+/* A field of DaemonPortOptions by its long or short name; the caller's, NULL. */
+static char *port_field(const char *options, const char *name, const char *letter)
+{
+	char *value = cf_field(options, name);
+	return value ? value : cf_field(options, letter);
+}
+
+static unsigned long port_number(const char *port)
+{
+	return !port || strcasecmp(port, "smtp") == 0 ? 25
+	       : strcasecmp(port, "submission") == 0  ? 587
+						      : strtoul(port, NULL, 10);
+}
+
+/* True if this port of Sendmail's takes the address on which relaypoold is to be the first of the two hosts. */
+static bool takes_place(const struct endpoint *direct, const char *options)
+{
+	char *port = port_field(options, "Port=", "P="), *address = port_field(options, "Addr=", "A=");
+	char *family = port_field(options, "Family=", "F=");
+	bool takes = port_number(port) == direct->port && !(family && strcasecmp(family, "inet6") == 0) &&
+		     (!address || strcmp(address, "0.0.0.0") == 0 || strcmp(address, direct->host) == 0);
+	free(family);
+	free(address);
+	free(port);
+	return takes;
+}
+
+/* While relaypoold is away Sendmail would hand mail to itself there, again and again, and then return it. */
+static void check_own_ports(const struct site *site, const char *cf, struct report *report)
+{
+	static const char prefix[] = "\nO DaemonPortOptions=";
+	const struct conf *conf = site->request->conf;
+	if (conf->failover != FAILOVER_DIRECT)
+		return;
+	for (const char *at = strstr(cf, prefix); at; at = strstr(at + 1, prefix)) {
+		const char *value = at + strlen(prefix);
+		char *options = mem_strndup(value, strcspn(value, "\n"));
+		char *why = mem_printf(
+			"Sendmail listens there itself, at port %u of all addresses, and only one of the two can. "
+			"Give this port an Addr=, or take it out (FEATURE(`no_default_msa') for that of the MSA).",
+			conf->smtp.port);
+		if (takes_place(&conf->smtp, options))
+			add(report, FINDING_CONFLICT, "sendmail.cf", "DaemonPortOptions", options, NULL, why);
+		free(why);
+		free(options);
+	}
+}
+
 /* ---- domains that are ours to deliver ---- */
 
 /* True if it is one of the words, which blanks or line ends part; what stands behind a '#' is none. */
@@ -313,37 +379,6 @@ static void check_timeouts(const struct site *site, const char *cf, struct repor
 
 /* ---- what keeps its way ---- */
 
-/* How many entries the source of a map has, beside which makemap(8) puts the map; -1: it cannot be read. */
-static long map_entries(const char *map)
-{
-	const char *path = strchr(map, '/');
-	char error[SETUP_ERROR_SIZE];
-	char *name = path ? mem_strndup(path, strcspn(path, " \t")) : NULL;
-	char *text = name ? file_read(name, FILE_PLAIN, STORE_FILE_MAX, error, sizeof(error)) : NULL;
-	long entries = text ? 0 : -1;
-	for (const char *line = text; line && *line; line = strchr(line, '\n')) {
-		line += strspn(line, "\n");
-		entries += *line && *line != '#' && *line != ' ' && *line != '\t';
-	}
-	free(text);
-	free(name);
-	return entries;
-}
-
-static void note_map(const char *cf, struct report *report)
-{
-	char *map = cf_line(cf, "Kmailertable ");
-	long entries = map ? map_entries(map) : 0;
-	if (map && entries > 0)
-		report_note(report, "sendmail.cf", "mailertable",
-			    "%ld entr%s of %s: their mail keeps the way that they give it.", entries,
-			    entries == 1 ? "y" : "ies", map);
-	else if (map && entries < 0)
-		report_note(report, "sendmail.cf", "mailertable",
-			    "Mail for entries of %s keeps the way that they give it.", map);
-	free(map);
-}
-
 static void note_host(const char *cf, const char *prefix, const char *name, const char *what, struct report *report)
 {
 	char *host = cf_line(cf, prefix);
@@ -391,6 +426,24 @@ static void note_queues(const char *cf, struct report *report)
 	}
 }
 
+/* relaypoold is one host to Sendmail, whatever the domain. */
+static void check_hosts(const char *cf, struct report *report)
+{
+	char *single = cf_line(cf, "O SingleThreadDelivery="), *status = cf_line(cf, "O HostStatusDirectory=");
+	if (single && strncasecmp(single, "true", 4) == 0)
+		add(report, FINDING_WRONG, "sendmail.cf", "SingleThreadDelivery", single, NULL,
+		    "One message at a time goes to a host, and relaypoold is one host for all: take "
+		    "confSINGLE_THREAD_DELIVERY out.");
+	if (status)
+		report_note(report, "sendmail.cf", "HostStatusDirectory",
+			    "%s remembers for Timeout.hoststatus, 30 minutes by default, that a host was away, and "
+			    "relaypoold is one host for all. relaypool-flush sets that aside; undefine "
+			    "confHOST_STATUS_DIRECTORY if nothing else needs it.",
+			    status);
+	free(status);
+	free(single);
+}
+
 /* sendmail(1) hands mail to the MTA by submit.cf. */
 static void check_submission(const struct site *site, struct report *report)
 {
@@ -419,6 +472,8 @@ void site_check(const struct site *site, bool all, struct report *report)
 {
 	check_block(site, all, report);
 	check_made(site, all, report);
+	check_link(site->mc_path, "sendmail.mc", report);
+	check_link(site->cf_path, "sendmail.cf", report);
 	/* What is in use if relaypool is in it; else what would be. */
 	const char *cf = site->cf && strstr(site->cf, "\nM" SITE_NAME ",") ? site->cf : site->shall_cf;
 	site_check_sockets(site, cf, report);
@@ -428,13 +483,15 @@ void site_check(const struct site *site, bool all, struct report *report)
 	check_daemons(cf, report);
 	check_route(site, cf, report);
 	check_direct(site, cf, report);
+	check_own_ports(site, cf, report);
 	check_domains(site, cf, report);
 	check_timeouts(site, cf, report);
 	check_submission(site, report);
-	note_map(cf, report);
+	site_check_maps(site, cf, report);
 	note_host(cf, "DR", "LOCAL_RELAY", "Mail to names without a domain", report);
 	note_host(cf, "DH", "MAIL_HUB", "Local mail", report);
 	note_host(cf, "DL", "LUSER_RELAY", "Mail to unknown local users", report);
 	note_credentials(site->request->conf, cf, report);
 	note_queues(cf, report);
+	check_hosts(cf, report);
 }

@@ -127,6 +127,18 @@ static void look_at_files(struct site *site)
 					      : (site->made_cf ? mem_strdup(site->made_cf) : NULL);
 }
 
+/* What is made with our block; nothing, if m4 does not come by it. */
+static char *made_with_ours(struct site *site)
+{
+	char *cf = made(site, site->shall, &site->shall_error);
+	if (!cf || strstr(cf, "\nM" SITE_NAME ","))
+		return cf;
+	free(cf);
+	site->shall_error = mem_strdup("the first MAILER line, before which the block stands, is in a part that m4 "
+				       "leaves out: move that line, and there is a mailer relaypool");
+	return NULL;
+}
+
 /* What they shall be. */
 static bool plan(struct site *site, char error[SETUP_ERROR_SIZE])
 {
@@ -136,14 +148,16 @@ static bool plan(struct site *site, char error[SETUP_ERROR_SIZE])
 		return false;
 	site->shall = mc_with(site->bare, site->block);
 	if (!site->shall) {
-		snprintf(error, SETUP_ERROR_SIZE,
-			 "%s has no line that begins with MAILER(, before which relaypool's block belongs: is it a "
-			 "sendmail.mc?",
-			 site->mc_path);
+		const char *why = strstr(site->mc, "FEATURE(`nullclient'")
+					  ? "%s has FEATURE(`nullclient'), which hands all mail to another host: set "
+					    "relaypool up there"
+					  : "%s has no line that begins with MAILER(, before which relaypool's block "
+					    "belongs: is it a sendmail.mc?";
+		snprintf(error, SETUP_ERROR_SIZE, why, site->mc_path);
 		return false;
 	}
 	if (site->state != MC_BROKEN)
-		site->shall_cf = made(site, site->shall, &site->shall_error);
+		site->shall_cf = made_with_ours(site);
 	else
 		site->shall_error = mem_strdup("relaypool's block in it is broken");
 	return true;

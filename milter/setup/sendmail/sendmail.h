@@ -94,6 +94,8 @@ bool site_cf_ours(const struct site *site);
 void site_check(const struct site *site, bool all, struct report *report);
 /* socket.c: whether Sendmail takes the sockets of relaypool.conf, and may speak to them */
 void site_check_sockets(const struct site *site, const char *cf, struct report *report);
+/* map.c: what mailertable and access have against it */
+void site_check_maps(const struct site *site, const char *cf, struct report *report);
 /* Why Sendmail refuses a socket there, as its safefile.c judges it; NULL if it does not. The caller's. */
 char *socket_refused(const char *path);
 /* Why a listener of relaypool.conf is not for Sendmail; NULL if it is. The caller's. */
