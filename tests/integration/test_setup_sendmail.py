@@ -238,6 +238,16 @@ def test_what_others_edited_is_left_to_them():
     scene.equal(_read(MC), edited, "the edited file")
     site.setup("--apply", "--force")
     assert applied.split(b"MAILER(`local")[0] in _read(MC), "the block was not written anew"
+    site.setup("--undo")
+    # A block that somebody has written with our marks.
+    with open(MC, "wb") as file:
+        file.write(edited)
+    site.make()
+    before = _files()
+    site.setup("--apply")
+    assert b"mine" not in _read(MC), "the block of before"
+    site.setup("--undo")
+    scene.equal(_files(), before, "after undoing with a block by hand")
 
 
 def test_interrupted_between_the_two_files():

@@ -56,10 +56,28 @@ static bool keep_edited(const struct site *site, char **name, char error[SETUP_E
 	return store_copy_file(site->cf_path, *name, error);
 }
 
+bool site_bare_digest(const struct site *site, char digest[STORE_DIGEST_SIZE], char error[SETUP_ERROR_SIZE])
+{
+	char *path = mem_printf("%s/before", site->place);
+	bool good = site_write(path, site->bare, error) && store_digest(path, digest, error);
+	free(path);
+	return good;
+}
+
+/* A block may have been there already, written by hand: what is kept is not always what stands around ours. */
+static bool keep_mc(const struct site *site, struct store *store, char error[SETUP_ERROR_SIZE])
+{
+	char digest[STORE_DIGEST_SIZE];
+	if (!store_keep_file(store, site->mc_path, error) || !site_bare_digest(site, digest, error))
+		return false;
+	json_object_set_new(store->state, "around", json_string(digest));
+	return true;
+}
+
 static bool keep(const struct site *site, struct store *store, char error[SETUP_ERROR_SIZE])
 {
 	char digest[STORE_DIGEST_SIZE];
-	return (store_kept_file(store, site->mc_path, digest) || store_keep_file(store, site->mc_path, error)) &&
+	return (store_kept_file(store, site->mc_path, digest) || keep_mc(site, store, error)) &&
 	       (store_kept_file(store, site->cf_path, digest) || store_keep_file(store, site->cf_path, error));
 }
 

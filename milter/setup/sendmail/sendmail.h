@@ -106,6 +106,8 @@ bool site_apply(const struct site *site, struct store *store, struct report *rep
 		char error[SETUP_ERROR_SIZE]) MUST_CHECK;
 /* Writes a file with the owner and mode of the one that is there, or root's and 0644. */
 bool site_write(const char *path, const char *text, char error[SETUP_ERROR_SIZE]) MUST_CHECK;
+/* The digest of sendmail.mc without our block. */
+bool site_bare_digest(const struct site *site, char digest[STORE_DIGEST_SIZE], char error[SETUP_ERROR_SIZE]) MUST_CHECK;
 /* False with a sentence if a file is not any more what was looked at. */
 bool site_unchanged(const struct site *site, char error[SETUP_ERROR_SIZE]) MUST_CHECK;
 /* undo.c */

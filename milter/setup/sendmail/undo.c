@@ -35,13 +35,13 @@ static bool edited(const struct site *site, struct report *report)
 	return other;
 }
 
-/* True if what sendmail.mc would be is what it was before --apply. */
+/* Whether what stands around our block is what it was before --apply. */
 static bool as_before(const struct site *site, const struct store *store, bool *same, char error[SETUP_ERROR_SIZE])
 {
-	char *path = mem_printf("%s/before", site->place), kept[STORE_DIGEST_SIZE] = "", digest[STORE_DIGEST_SIZE];
-	bool good = site_write(path, site->bare, error) && store_digest(path, digest, error);
-	*same = good && store_kept_file(store, site->mc_path, kept) && strcmp(kept, digest) == 0;
-	free(path);
+	char digest[STORE_DIGEST_SIZE];
+	const char *around = json_string_value(json_object_get(store->state, "around"));
+	bool good = site_bare_digest(site, digest, error);
+	*same = good && around && strcmp(around, digest) == 0;
 	return good;
 }
 
