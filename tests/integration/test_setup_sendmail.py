@@ -327,6 +327,30 @@ def test_check_names_what_is_wrong():
     assert "needs MAILER(smtp)" in json.dumps(report["findings"]), report
 
 
+def test_set_up_by_hand_is_seen_and_left():
+    site = QuietSite()
+    text = _read(MC)
+    with open(MC, "wb") as file:
+        file.write(text.replace(b"MAILER(`local')", b"FEATURE(`relaypool')dnl\nMAILER(`local')"))
+    site.make()
+    before = _files()
+    report = site.setup("--check")
+    assert report["clean"] and ("sendmail.mc", "block") in _states(report, "note"), report
+    site.setup("--apply")
+    scene.equal(_files(), before, "after applying")
+    site.daemon.write_config(milter="unix:/run/elsewhere/milter.sock", lmtp="unix:/run/elsewhere/lmtp.sock")
+    scene.equal(_states(site.setup("--check", code=1), "wrong"),
+                [("sendmail.cf", "milter relaypool S="), ("sendmail.cf", "mailer relaypool A=")], "wrong")
+    with open(MC, "wb") as file:
+        file.write(text)
+    site.make()
+    site.setup("--apply")
+    twice = _read(MC).replace(b"dnl relaypool end", b"dnl relaypool end\nFEATURE(`relaypool')dnl")
+    with open(MC, "wb") as file:
+        file.write(twice)
+    assert ("sendmail.mc", "block") in _states(site.setup("--apply", code=1), "conflict"), "twice"
+
+
 def test_without_its_files_it_says_what_to_do():
     site = QuietSite()
     shutil.move(MC, MC + ".away")

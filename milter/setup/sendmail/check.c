@@ -41,6 +41,13 @@ static void check_block(const struct site *site, bool all, struct report *report
 		finding.why =
 			"The lines \"dnl relaypool begin\" and \"dnl relaypool end\" are not one pair: put that right.";
 		finding.stops = true;
+	} else if (site->by_hand) {
+		finding.state = there ? FINDING_CONFLICT : FINDING_NOTE;
+		finding.shall = NULL;
+		finding.why = there ? "FEATURE(`relaypool') stands outside of it as well, by hand: take that line out."
+				    : "There is none: relaypool was set up by hand. That is left as it is; take those "
+				      "lines out, and --apply writes them.";
+		finding.stops = there != NULL;
 	} else if (!there) {
 		finding.state = FINDING_MISSING;
 		finding.why = "It belongs before the first MAILER line.";
@@ -130,6 +137,25 @@ static void check_milter(const char *cf, struct report *report)
 	free(filter);
 }
 
+/* What was written by hand may name a socket on which relaypoold does not listen; --apply writes what it has. */
+static void check_hand_written(const struct site *site, const char *cf, struct report *report)
+{
+	const struct conf *conf = site->request->conf;
+	char *filter = cf_line(cf, "X" SITE_NAME ","), *mailer = cf_line(cf, "M" SITE_NAME ",");
+	bool milter = conf->milter.kind != ENDPOINT_UNIX || (filter && strstr(filter, conf->milter.path));
+	bool lmtp = conf->failover != FAILOVER_QUEUE;
+	for (size_t i = 0; i < conf->lmtp_count; i++)
+		lmtp = lmtp || conf->lmtp[i].kind != ENDPOINT_UNIX || (mailer && strstr(mailer, conf->lmtp[i].path));
+	if (!milter)
+		add(report, FINDING_WRONG, "sendmail.cf", "milter relaypool S=", filter, conf->milter.path,
+		    "relaypoold listens elsewhere.");
+	if (!lmtp)
+		add(report, FINDING_WRONG, "sendmail.cf", "mailer relaypool A=", mailer, conf->lmtp[0].path,
+		    "relaypoold listens elsewhere.");
+	free(mailer);
+	free(filter);
+}
+
 /* A daemon may have its own milters: then the others are not asked. */
 static void check_daemons(const char *cf, struct report *report)
 {
@@ -180,7 +206,7 @@ static void note_replaced(const struct conf *conf, const char *smart, struct rep
 static void note_smart_host(const struct site *site, const char *only, bool ours, struct report *report)
 {
 	char *before = site->bare_cf ? cf_line(site->bare_cf, "DS") : NULL;
-	bool set = before && *before;
+	bool set = before && *before && !site->by_hand;
 	if (only)
 		report_note(report, "sendmail.mc", "SMART_HOST",
 			    "Mail to other domains goes %s%s as before; an X-Relaypool field, which names nobody, "
@@ -480,6 +506,8 @@ void site_check(const struct site *site, bool all, struct report *report)
 	if (!cf)
 		return;
 	check_milter(cf, report);
+	if (site->by_hand)
+		check_hand_written(site, cf, report);
 	check_daemons(cf, report);
 	check_route(site, cf, report);
 	check_direct(site, cf, report);

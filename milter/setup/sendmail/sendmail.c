@@ -116,6 +116,11 @@ static char *made(const struct site *site, const char *mc, char **error)
 	return cf;
 }
 
+static bool has_ours(const char *cf)
+{
+	return strstr(cf, "\nM" SITE_NAME ",") != NULL;
+}
+
 /* What the files are and would be without our block. */
 static void look_at_files(struct site *site)
 {
@@ -125,13 +130,14 @@ static void look_at_files(struct site *site)
 	site->made_cf = made(site, site->mc, &site->made_error);
 	site->bare_cf = site->state == MC_ONE ? made(site, site->bare, &site->bare_error)
 					      : (site->made_cf ? mem_strdup(site->made_cf) : NULL);
+	site->by_hand = site->bare_cf && has_ours(site->bare_cf);
 }
 
 /* What is made with our block; nothing, if m4 does not come by it. */
 static char *made_with_ours(struct site *site)
 {
 	char *cf = made(site, site->shall, &site->shall_error);
-	if (!cf || strstr(cf, "\nM" SITE_NAME ","))
+	if (!cf || has_ours(cf))
 		return cf;
 	free(cf);
 	site->shall_error = mem_strdup("the first MAILER line, before which the block stands, is in a part that m4 "
@@ -146,6 +152,11 @@ static bool plan(struct site *site, char error[SETUP_ERROR_SIZE])
 	site->block = block_make(request->conf, request->domains, request->domain_count, site->macros, error);
 	if (!site->block)
 		return false;
+	if (site->by_hand && site->state == MC_NONE) {
+		site->shall = mem_strdup(site->mc);
+		site->shall_cf = mem_strdup(site->made_cf);
+		return true;
+	}
 	site->shall = mc_with(site->bare, site->block);
 	if (!site->shall) {
 		const char *why = strstr(site->mc, "FEATURE(`nullclient'")
@@ -263,6 +274,12 @@ static bool apply(struct site *site, struct store *store, struct report *report,
 	if (site_done(site)) {
 		report_close(report, "Nothing had to be changed: relaypool is registered with Sendmail.");
 		return true;
+	}
+	if (site->by_hand) {
+		snprintf(error, SETUP_ERROR_SIZE,
+			 "nothing was changed: relaypool stands in sendmail.mc by hand; make sendmail.cf of it by hand "
+			 "too, or take those lines out");
+		return false;
 	}
 	return site_apply(site, store, report, error) &&
 	       finish(site, site->shall_cf, report, "relaypoolctl setup sendmail --undo takes it all back.", error);

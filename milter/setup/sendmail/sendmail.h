@@ -73,6 +73,7 @@ struct site {
 	enum mc_block state;    /* of our block in mc */
 	char *bare, *bare_cf;   /* without our block, and what is made of that; bare_cf NULL: nothing could be made */
 	char *bare_error;       /* why */
+	bool by_hand;           /* relaypool is in it without our block too */
 	char *made_cf;          /* what is made of mc as it is; NULL: nothing */
 	char *made_error;       /* why */
 	char *block;            /* that we want; NULL with SETUP_UNDO */
