@@ -302,6 +302,10 @@ def test_what_would_keep_mail_away_is_in_the_way():
     _expect_in_the_way(site, text.replace(mailer, b"ifdef(`nonesuch', `\n" + mailer + b"')dnl\n"), ["made of sendmail.mc"])
     site.daemon.write_config(failover="direct", smtp="inet:25@127.0.0.2")
     _expect_in_the_way(site, text + b"DAEMON_OPTIONS(`Name=everywhere')dnl\n", ["DaemonPortOptions"])
+    with open(MC, "wb") as file:
+        file.write(text + b"define(`confHOST_STATUS_DIRECTORY', `/run/front/hosts')dnl\n")
+    site.make()
+    assert ("sendmail.cf", "HostStatusDirectory") in _states(site.setup("--check", code=1), "wrong"), "not told"
     os.rename(MC, "/etc/mail/there.mc")
     os.symlink("there.mc", MC)
     assert ("sendmail.mc", "symbolic link") in _states(site.setup("--check", code=1), "wrong"), "a link is not told"

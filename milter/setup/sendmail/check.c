@@ -453,14 +453,18 @@ static void note_queues(const char *cf, struct report *report)
 }
 
 /* relaypoold is one host to Sendmail, whatever the domain. */
-static void check_hosts(const char *cf, struct report *report)
+static void check_hosts(const struct site *site, const char *cf, struct report *report)
 {
 	char *single = cf_line(cf, "O SingleThreadDelivery="), *status = cf_line(cf, "O HostStatusDirectory=");
 	if (single && strncasecmp(single, "true", 4) == 0)
 		add(report, FINDING_WRONG, "sendmail.cf", "SingleThreadDelivery", single, NULL,
 		    "One message at a time goes to a host, and relaypoold is one host for all: take "
 		    "confSINGLE_THREAD_DELIVERY out.");
-	if (status)
+	if (status && site->request->conf->failover == FAILOVER_DIRECT)
+		add(report, FINDING_WRONG, "sendmail.cf", "HostStatusDirectory", status, NULL,
+		    "Sendmail remembers there for Timeout.hoststatus, 30 minutes by default, that relaypoold was away, "
+		    "and so long all mail takes the direct way: undefine confHOST_STATUS_DIRECTORY.");
+	else if (status)
 		report_note(report, "sendmail.cf", "HostStatusDirectory",
 			    "%s remembers for Timeout.hoststatus, 30 minutes by default, that a host was away, and "
 			    "relaypoold is one host for all. relaypool-flush sets that aside; undefine "
@@ -521,5 +525,5 @@ void site_check(const struct site *site, bool all, struct report *report)
 	note_host(cf, "DL", "LUSER_RELAY", "Mail to unknown local users", report);
 	note_credentials(site->request->conf, cf, report);
 	note_queues(cf, report);
-	check_hosts(cf, report);
+	check_hosts(site, cf, report);
 }
