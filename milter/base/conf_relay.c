@@ -165,11 +165,26 @@ static bool check_relay(struct conf_build *build, cfg_t *section, const struct r
 	return true;
 }
 
+/* RFC 8314 §3.3, RFC 6409 and RFC 5321: on these ports no server does otherwise. */
+static void warn_of_port(struct conf_build *build, cfg_t *section, const struct relay_conf *relay,
+			 const struct host_port *host)
+{
+	const char *key = host->port != relay->port ? "host" : conf_syntax_count(section, "port") > 0 ? "port" : "tls";
+	unsigned line = conf_syntax_line(section, key);
+	if (host->port == 465 && relay->tls != TLS_IMPLICIT)
+		conf_warn(build, line,
+			  "port = 465 is for TLS from the first octet: tls = \"implicit\" is likely meant");
+	else if ((host->port == 587 || host->port == 25) && relay->tls == TLS_IMPLICIT)
+		conf_warn(build, line, "port = %u begins in clear: tls = \"starttls\" is likely meant", host->port);
+}
+
 bool conf_relay_complete(struct conf_build *build, cfg_t *section, struct relay_conf *relay)
 {
 	if (!check_relay(build, section, relay))
 		return false;
 	complete_relay(relay);
+	for (size_t i = 0; i < relay->host_count; i++)
+		warn_of_port(build, section, relay, &relay->hosts[i]);
 	return check_authorities(build, section, relay) && read_password(build, section, relay) &&
 	       check_token_file(build, section, relay) && check_credentials(build, section, relay);
 }

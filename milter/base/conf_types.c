@@ -31,10 +31,11 @@ void conf_warn(struct conf_build *build, unsigned line, const char *format, ...)
 {
 	char text[CONF_ERROR_SIZE];
 	va_list arguments;
+	if (build->conf->warning != NULL)
+		return;
 	va_start(arguments, format);
 	conf_syntax_error(text, build->path, line, format, arguments);
 	va_end(arguments);
-	free(build->conf->warning);
 	build->conf->warning = mem_strdup(text);
 }
 

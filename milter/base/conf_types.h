@@ -43,7 +43,7 @@ struct conf_key {
 /* Writes "FILE:LINE: …" into the error; always false. */
 bool conf_complain(struct conf_build *build, unsigned line, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* The same into the snapshot's warning. */
+/* The same into the snapshot's warning; the first one stays. */
 void conf_warn(struct conf_build *build, unsigned line, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Why a pattern of senders or recipients can match no address, and what can; NULL if it can. */

@@ -604,6 +604,47 @@ START_TEST(a_milter_socket_open_to_others_is_warned_of)
 }
 END_TEST
 
+static const struct {
+	const char *relay;   /* the section, from line 2 on */
+	const char *warning; /* NULL: none */
+} ports[] = {
+	{"host = x\nport = 465",
+	 "conf:3: port = 465 is for TLS from the first octet: tls = \"implicit\" is likely meant"},
+	{"host = \"x:465\"", "conf:2: port = 465 is for TLS"},
+	{"host = { x, \"y:465\" }\ntls = none", "conf:2: port = 465 is for TLS"},
+	{"host = x\ntls = implicit\nport = 587",
+	 "conf:4: port = 587 begins in clear: tls = \"starttls\" is likely meant"},
+	{"host = \"x:25\"\ntls = implicit", "conf:2: port = 25 begins in clear"},
+	{"host = x", NULL},
+	{"host = x\nport = 25", NULL},
+	{"host = x\nport = 2465", NULL},
+	{"host = x\nport = 465\ntls = implicit", NULL},
+	{"host = \"x:2587\"\ntls = implicit", NULL},
+};
+
+START_TEST(a_port_that_does_not_go_with_tls_is_warned_of)
+{
+	char text[256];
+	snprintf(text, sizeof(text), "relay a {\n%s\n}\n", ports[_i].relay);
+	struct conf *conf = must_load(text);
+	if (ports[_i].warning == NULL)
+		ck_assert_ptr_null(conf->warning);
+	else
+		ck_assert_msg(conf->warning != NULL &&
+				      strncmp(conf->warning, ports[_i].warning, strlen(ports[_i].warning)) == 0,
+			      "%s: %s", text, conf->warning != NULL ? conf->warning : "no warning");
+	conf_unref(&conf);
+}
+END_TEST
+
+START_TEST(the_first_warning_stays)
+{
+	struct conf *conf = must_load("milter = inet:8891@192.0.2.1\nrelay a { host = \"x:465\" }\n");
+	ck_assert_ptr_nonnull(strstr(conf->warning, "conf:1: milter"));
+	conf_unref(&conf);
+}
+END_TEST
+
 START_TEST(no_pattern_matches_everything)
 {
 	ck_assert(conf_address_matches(NULL, 0, ""));
@@ -850,6 +891,9 @@ static TCase *mistakes_tcase(void)
 	tcase_add_loop_test(tcase, a_pattern_that_no_address_matches_is_refused, 0,
 			    (int)(sizeof(possible) / sizeof(possible[0])));
 	tcase_add_test(tcase, a_milter_socket_open_to_others_is_warned_of);
+	tcase_add_loop_test(tcase, a_port_that_does_not_go_with_tls_is_warned_of, 0,
+			    (int)(sizeof(ports) / sizeof(ports[0])));
+	tcase_add_test(tcase, the_first_warning_stays);
 	tcase_add_test(tcase, after_a_mistake_the_next_reading_is_unhurt);
 	tcase_add_test(tcase, a_secret_that_everybody_may_read_is_refused);
 	tcase_add_test(tcase, routes_are_at_most_64);
