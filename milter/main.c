@@ -516,6 +516,22 @@ static int usage(void)
 	return EXIT_USAGE;
 }
 
+/* What root reads at the start the daemon's user has to read at a reload. Root is given up for it, for good. */
+static void test_as_user(const char *name)
+{
+	struct process_user user;
+	char error[CONF_ERROR_SIZE];
+	if (!process_user_find(name, &user, error) || (user.change && !process_drop(&user, error))) {
+		fprintf(stderr, "warning: %s\n", error);
+		return;
+	}
+	struct conf *conf = user.change ? conf_load(self.path, error) : NULL;
+	if (user.change && !conf)
+		fprintf(stderr, "warning: a reload would fail, since user %s cannot read what root can: %s\n",
+			user.name, error);
+	conf_unref(&conf);
+}
+
 static int test(void)
 {
 	char error[CONF_ERROR_SIZE] = "";
@@ -523,6 +539,8 @@ static int test(void)
 	bool valid = conf != NULL;
 	if (valid && conf->warning)
 		fprintf(stderr, "warning: %s\n", conf->warning);
+	if (valid)
+		test_as_user(conf->user);
 	if (valid)
 		printf("%s is valid\n", self.path);
 	else

@@ -236,6 +236,16 @@ stop INT
 if [ "$(id -u)" = 0 ]; then
 	rm -rf "$work/spool" "$work/run"
 	chmod 755 "$work"
+	echo secret >"$work/password"
+	chmod 600 "$work/password"
+	write_conf 'user = "nobody"' \
+		"relay \"closed\" { host = \"127.0.0.1\" username = \"u\" password-file = \"$work/password\" }"
+	./relaypoold -t -c "$conf" >"$work/answer" 2>"$work/log" || complain '-t refuses what root can read'
+	said "^warning: a reload would fail, since user nobody cannot read what root can: .*$work/password: Permission"
+	grep -q 'is valid' "$work/answer" || complain '-t as root does not say that the file is valid'
+	chown nobody "$work/password"
+	./relaypoold -t -c "$conf" >/dev/null 2>"$work/log" || complain '-t refuses what both can read'
+	[ ! -s "$work/log" ] || complain '-t warns of what the user can read'
 	write_conf 'user = "nobody"'
 	start
 	! grep -E '^(Uid|Gid|Groups):' /proc/"$daemon"/status | grep -qw 0 || complain 'the daemon is still root'
