@@ -170,6 +170,7 @@ void dial_next_address(struct connection *c)
 		char address[NET_NAME_SIZE];
 		net_address((const struct sockaddr *)&c->addresses[i], address);
 		(void)snprintf(c->host, sizeof(c->host), "%.80s[%.46s]:%u", host->host, address, host->port);
+		connection_set_state(c, CONNECTION_CONNECTING);
 		int fd = net_connect((const struct sockaddr *)&c->addresses[i], c->lengths[i]);
 		if (fd == -1) {
 			reply_unref(&c->connect_trouble);
@@ -179,7 +180,6 @@ void dial_next_address(struct connection *c)
 		}
 		struct bufferevent *bev =
 			bufferevent_socket_new(loop_base(), fd, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
-		connection_set_state(c, CONNECTION_CONNECTING);
 		attach(c, bev);
 		/* On a socket that is connecting already this only waits for the outcome. */
 		(void)bufferevent_socket_connect(bev, NULL, 0);

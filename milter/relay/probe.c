@@ -149,6 +149,14 @@ static void free_probe(struct probe *p)
 	free(p);
 }
 
+/* What the relay does not announce is found out when the turn is MAIL's, which is not begun then. */
+static enum stage ended_in(const struct transaction *t)
+{
+	enum local_failure why = t->local != NULL ? t->local->local : LOCAL_NONE;
+	bool unfit = why == LOCAL_SIZE || why == LOCAL_SMTPUTF8 || why == LOCAL_FEATURE;
+	return t->journey.stage == STAGE_POOL && unfit ? STAGE_MAIL : t->journey.stage;
+}
+
 /* `why` is what it comes down to; what was sent counts as any message once it was begun. */
 static void finish(struct probe *p, enum probe_end how, struct reply *why)
 {
@@ -156,7 +164,7 @@ static void finish(struct probe *p, enum probe_end how, struct reply *why)
 	struct connection *c = t->connection;
 	char text[TEXT_SIZE], clean[TEXT_SIZE];
 	struct journey journey = t->journey;
-	enum stage stage = journey.stage;
+	enum stage stage = ended_in(t);
 	if (!t->probe && t->begun >= 0)
 		delivery_publish(t->message, t, why, 1, false);
 	journey_enter(&journey, STAGE_COUNT, clock_now());
