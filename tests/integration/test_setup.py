@@ -26,9 +26,15 @@ def send(front, user, domain="far.example"):
 
 
 def beside(far, parameters=None, chroot=False, **keys):
-    """A front that sends by its relayhost, and a relaypoold beside it that nobody uses yet; neither runs."""
+    """A front that sends by its relayhost, and a relaypoold beside it that nobody uses yet; neither runs.
+
+    Beside NOBODY the sockets are there all the same.
+    """
     front = FrontPostfix({"relayhost": f"[{far.address}]:{far.port}", **(parameters or {})}, chroot=chroot)
-    return front, Relaypoold(front, relay_section("near", far), **keys)
+    daemon = Relaypoold(front, relay_section("near", far), **keys)
+    if far is NOBODY:
+        daemon.listen()
+    return front, daemon
 
 
 def there_and_back(front, daemon, far, instance=None, pooled="relaypool/lmtp"):
@@ -126,7 +132,7 @@ def test_as_contrib_has_it():
         front.remove()
         by_hand = fronts.pooled(failover=failover)
         setup = Registration(by_hand, daemon)
-        os.mkdir(daemon.sockets)
+        daemon.listen()
         scene.equal(setup.wrong(), {}, f"what --check finds in contrib/postfix/*.{failover}")
         scene.equal(made["-M"].replace("\n", ""), setup.photograph()["-M"].replace("\n", ""), "master.cf")
         # What was there before the first --apply goes back, though it is used.
@@ -215,6 +221,20 @@ def test_edited_by_hand_meanwhile():
     front.unset("relaypool_initial_destination_concurrency")
     setup.run("--undo")
     assert "nothing to undo" in setup.run("--undo", code=1)
+
+
+def test_nobody_listens():
+    """Mail would wait: refused, unless --force is given, and no clean --check after that."""
+    front = FrontPostfix({"relayhost": "[127.0.0.2]:25"})
+    daemon = Relaypoold(front, relay_section("near", NOBODY))
+    setup = Registration(front, daemon)
+    before = setup.photograph()
+    said = setup.run("--apply", code=1)
+    assert "start relaypoold first" in " ".join(said.split()) and "Nothing was changed" in said, said
+    scene.equal(setup.photograph(), before, "files after a refusal")
+    setup.run("--apply", "--force")
+    scene.equal(setup.wrong(), {"milter": "wrong", "lmtp": "wrong"}, "what is wrong while relaypoold does not run")
+    setup.run("--check", code=1)
 
 
 def test_a_service_that_is_still_used_stays():
@@ -378,7 +398,7 @@ def test_check_says_what_is_in_the_way():
             "relay_domains": "note", "sender_dependent_default_transport_maps": "note", "smtpd_milter_maps": "note",
             "smtp_sasl_password_maps": "note", "lmtp_data_init_timeout": "wrong", "allow-users": "wrong",
             "submission/inet/smtpd_milters": "wrong", "relaypool/unix": "conflict", "cleanup/unix/chroot": "wrong",
-            "default_transport": "missing", "milter": "note"}.items():
+            "default_transport": "missing", "milter": "ok"}.items():
         scene.equal(found.get(name), state, name)
     setup.run("--apply", code=1)
 
@@ -404,6 +424,7 @@ def test_failover_changes():
     setup.run("--apply")
     once = setup.photograph()
     daemon.write_config(failover="direct", smtp=f"inet:{scene.DIRECT_PORT}@127.0.0.1")
+    daemon.listen()
     setup.run("--apply")
     scene.equal(setup.wrong(), {}, "what is wrong with failover direct")
     daemon.write_config(failover="queue", smtp=None)
@@ -453,7 +474,7 @@ def test_registered_by_hand_before():
     daemon.front.remove()
     front = fronts.pooled({"relaypool_initial_destination_concurrency": "5"})
     daemon.front = front
-    os.mkdir(daemon.sockets)
+    daemon.listen()
     setup = Registration(front, daemon)
     before = setup.photograph()
     scene.equal(setup.wrong(), {"relaypool_initial_destination_concurrency": "differs"}, "what is wrong")

@@ -116,6 +116,7 @@ class QuietSite(Site):
         self.front = FrontSendmail(feature="")
         self._write_mc("define(`SMART_HOST', `relay:[127.0.0.3]')dnl")
         self._prepare('relay "far" { host = "127.0.0.3" }\nroute "default" { relays = { "far" } }\n', {})
+        self.daemon.listen()
 
 
 def _states(report, state):
@@ -203,6 +204,16 @@ def test_what_does_not_build_or_load_changes_nothing():
         scene.equal(result.returncode, 1, "exit code")
         assert said in " ".join((result.stdout + result.stderr).split()), result
         scene.equal(_files(), before, f"after refusing {said}")
+
+
+def test_nobody_listens():
+    site = QuietSite()
+    before = _files()
+    os.unlink(site.daemon.lmtp())
+    scene.equal(_states(site.setup("--apply", code=1), "wrong"), [("socket", "lmtp")], "wrong")
+    scene.equal(_files(), before, "after a refusal")
+    site.setup("--apply", "--force")
+    site.setup("--check", code=1)
 
 
 def test_what_others_edited_is_left_to_them():

@@ -4,24 +4,19 @@
  */
 #include <config.h>
 
-#include <errno.h>
 #include <grp.h>
-#include <netdb.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "postfix.h"
+#include "setup/listening.h"
 
 #define GROUPS_MAX 64
-#define CONNECT_LIMIT 2 /* seconds */
 
 /* Who Postfix's processes are. */
 struct owner {
@@ -74,45 +69,6 @@ static char *barrier(const struct owner *owner, const char *path)
 	}
 }
 
-/* ---- is somebody there ---- */
-
-/* 0 if somebody listens there, else why not. */
-static int probe_unix(const char *path)
-{
-	const struct timeval limit = {.tv_sec = CONNECT_LIMIT};
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), reason = 0;
-	if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == -1 ||
-	    connect(fd, (struct sockaddr *)&address, sizeof(address)) == -1)
-		reason = errno;
-	if (fd != -1)
-		close(fd);
-	return reason;
-}
-
-/*
- * The same, without a connection that relaypoold would log as refused, as nobody speaks on it: an address that is
- * listened on cannot be had by another socket.
- */
-static int probe_inet(const struct endpoint *endpoint)
-{
-	char port[8];
-	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-	struct addrinfo *found;
-	snprintf(port, sizeof(port), "%u", endpoint->port);
-	if (getaddrinfo(endpoint->host, port, &hints, &found) != 0)
-		return ENOENT;
-	int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1, reason = ECONNREFUSED;
-	if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == -1 ||
-	    bind(fd, found->ai_addr, found->ai_addrlen) == -1)
-		reason = errno == EADDRINUSE ? 0 : errno;
-	if (fd != -1)
-		close(fd);
-	freeaddrinfo(found);
-	return reason;
-}
-
 /* ---- findings ---- */
 
 static void check_barrier(const struct owner *owner, const struct endpoint *endpoint, const char *name,
@@ -137,26 +93,13 @@ static void check_barrier(const struct owner *owner, const struct endpoint *endp
 	free(part);
 }
 
-static void check_listening(const struct endpoint *endpoint, const char *name, const char *meanwhile,
-			    struct report *report)
-{
-	int reason = endpoint->kind == ENDPOINT_UNIX ? probe_unix(endpoint->path) : probe_inet(endpoint);
-	if (reason == 0)
-		report_add(report, &(struct finding){.where = "socket", .name = name});
-	else if (reason == EACCES)
-		report_note(report, "socket", name, "Whether relaypoold listens there can be seen by root only.");
-	else
-		report_note(report, "socket", name, "Nobody listens there (%s): relaypoold has to be started. %s",
-			    strerror(reason), meanwhile);
-}
-
 /* The port by which mail goes on while relaypoold is away: a Postfix that cannot have it does not start again. */
 static void check_way_back(const struct conf *conf, const struct look *look, struct report *report)
 {
 	struct endpoint back = conf->smtp;
 	snprintf(back.host, sizeof(back.host), "127.0.0.1");
 	char *service = mem_printf("127.0.0.1:%u/inet", ++back.port);
-	if (!look_item(look, ITEM_SERVICE, service) && probe_inet(&back) == 0) {
+	if (!look_item(look, ITEM_SERVICE, service) && listening_probe(&back) == 0) {
 		char *why = mem_printf("Somebody listens on port %u of the loopback address, which Postfix needs while "
 				       "relaypoold is away. Choose another `smtp' in relaypool.conf.",
 				       back.port);
@@ -199,9 +142,9 @@ void check_sockets(const struct conf *conf, const struct look *look, struct repo
 	}
 	if (direct)
 		check_way_back(conf, look, report);
-	check_listening(&conf->milter, "milter", "Mail passes without its tag until then.", report);
-	check_listening(way, direct ? "smtp" : "lmtp",
+	listening_check(&conf->milter, "milter", "Mail passes without its tag until then.", report);
+	listening_check(way, direct ? "smtp" : "lmtp",
 			direct ? "Mail takes the direct way until then."
-			       : "Outbound mail waits in the queue until then.",
+			       : "All outbound mail waits in the queue until then.",
 			report);
 }

@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "sendmail.h"
+#include "setup/listening.h"
 
 /* One directory above a socket, as safedirpath() of Sendmail judges it; the caller's. */
 static char *directory_refused(const char *path)
@@ -101,6 +102,7 @@ static void check_listeners(const struct conf *conf, struct report *report)
 		}
 	}
 	check_socket(&conf->lmtp[chosen], "lmtp", conf, report);
+	listening_check(&conf->lmtp[chosen], "lmtp", "All outbound mail waits in the queue until then.", report);
 }
 
 /* Sendmail's processes that speak to us run as root, or as RunAsUser. */
@@ -129,8 +131,11 @@ void site_check_sockets(const struct site *site, const char *cf, struct report *
 {
 	const struct conf *conf = site->request->conf;
 	check_socket(&conf->milter, "milter", conf, report);
+	listening_check(&conf->milter, "milter", "Mail passes without its tag until then.", report);
 	if (conf->failover == FAILOVER_QUEUE)
 		check_listeners(conf, report);
+	else
+		listening_check(&conf->smtp, "smtp", "Mail takes the direct way until then.", report);
 	if (cf)
 		check_user(conf, cf, report);
 }

@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 
@@ -71,6 +72,7 @@ class Relaypoold:
         shutil.chown(self.sockets, USER, front.socket_group or USER)
         os.chmod(self.sockets, 0o2750 if front.socket_group else 0o755)
         self.process = None
+        self.ears = []
         self.flushes = 0
         self.write_config()
 
@@ -92,6 +94,25 @@ class Relaypoold:
         lines = [f"{key} = {quoted(value)}\n" for key, value in values.items() if value is not None]
         with open(self.config_path, "w", encoding="utf-8") as file:
             file.write("".join(lines) + self.sections)
+
+    def listen(self):
+        """Instead of start(): its sockets are there, which is all that setup wants of it; nobody speaks."""
+        for ear in self.ears:
+            ear.close()
+        self.ears = []
+        os.makedirs(self.sockets, exist_ok=True)
+        for name in "milter", "lmtp", "smtp":
+            address = self.keys.get(name) or (name != "smtp" and f"unix:{self.sockets}/{name}.sock")
+            if address and address.startswith("unix:"):
+                if os.path.exists(address[5:]):
+                    os.unlink(address[5:])
+                self.ears.append(socket.socket(socket.AF_UNIX))
+                self.ears[-1].bind(address[5:])
+                os.chmod(address[5:], 0o666)
+                self.ears[-1].listen()
+            elif address:
+                port, host = address[5:].split("@")
+                self.ears.append(socket.create_server((host, int(port))))
 
     def lmtp(self):
         return os.path.join(self.sockets, "lmtp.sock")
