@@ -237,6 +237,24 @@ def test_nobody_listens():
     setup.run("--check", code=1)
 
 
+def test_edited_between_two_applies():
+    """What stood beside ours when it was applied again stays where it is; what is ours goes."""
+    front, daemon = beside(NOBODY)
+    setup = Registration(front, daemon)
+    setup.run("--apply", "--domain", "one.example")
+    listed = ("smtpd_milters", "{ inet:localhost:8891, default_action=accept }"), \
+        ("transport_maps", "inline:{ { own.example = smtp: } }"), ("smtp_header_checks", "regexp:/etc/own_checks")
+    found = setup.findings("--check")
+    for name, own in listed:
+        ours = found[name]["is"]
+        front.postconf("-e", f"{name}={own}, {ours}" if name == "smtp_header_checks" else f"{name}={ours}, {own}")
+    setup.run("--apply", "--domain", "one.example")
+    setup.run("--undo")
+    main = setup.photograph()["-n"]
+    scene.equal([f"{name} = {own}" in main.splitlines() for name, own in listed], [True, True, True], main)
+    assert "relaypool" not in main.replace(settings.work(), ""), main
+
+
 def test_a_service_that_is_still_used_stays():
     front, daemon = beside(NOBODY)
     setup = Registration(front, daemon)
