@@ -109,6 +109,7 @@ struct conf {
 	struct route_conf *routes;
 	size_t route_count;
 	bool wants_headers; /* some route has `headers` */
+	int64_t modified;   /* the file, in microseconds since 1970 when it was read; -1: not known */
 	char *warning;      /* "FILE:LINE: …" of what is allowed and likely a mistake; NULL: nothing */
 };
 

@@ -18,4 +18,7 @@ enum file_kind {
  */
 char *file_read(const char *path, enum file_kind kind, size_t limit, char *error, size_t error_size) MUST_CHECK;
 
+/* When a file was last written, in microseconds since 1970; -1 if it cannot be looked at. */
+int64_t file_modified(const char *path);
+
 #endif

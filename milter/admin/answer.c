@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "admin/metrics.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/spool.h"
@@ -190,6 +191,13 @@ static void count_open(const struct stall_view *stall, void *arg)
 	held_up->messages += stall->waiting;
 }
 
+/* Whether the file is another one by now than the one that was loaded; null: it cannot be looked at. */
+static json_t *config_changed(const struct conf *conf)
+{
+	int64_t modified = file_modified(conf->path);
+	return modified == -1 || conf->modified == -1 ? json_null() : json_boolean(modified != conf->modified);
+}
+
 static json_t *answer_status(const struct control_doors *doors, const char *argument)
 {
 	(void)argument;
@@ -203,6 +211,7 @@ static json_t *answer_status(const struct control_doors *doors, const char *argu
 	answer_put(answer, "uptime", answer_seconds(clock_now() - view.started));
 	answer_put(answer, "config_path", answer_text(view.conf->path));
 	answer_put(answer, "config_loaded", json_real((double)view.loaded / (double)USEC_PER_SEC));
+	answer_put(answer, "config_changed", config_changed(view.conf));
 	answer_put(answer, "milter", answer_text(endpoint_format(&view.began->milter, endpoint)));
 	answer_put(answer, "milter_serves", json_boolean(!view.milter_lost));
 	json_t *lmtp = json_array();

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/conf.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "conf_preset.h"
 #include "conf_relay.h"
@@ -527,6 +528,7 @@ struct conf *conf_load(const char *path, char error[CONF_ERROR_SIZE])
 	struct conf_known known[KEY_COUNT];
 	for (size_t i = 0; i < KEY_COUNT; i++)
 		known[i] = (struct conf_known){keys[i].section, keys[i].name, keys[i].count != 0, false};
+	int64_t modified = file_modified(path); /* before it is read: what is written meanwhile is seen as newer */
 	cfg_t *file = conf_syntax_read(path, sections, known, KEY_COUNT, error);
 	if (file == NULL)
 		return NULL;
@@ -534,6 +536,7 @@ struct conf *conf_load(const char *path, char error[CONF_ERROR_SIZE])
 	struct conf_build build = {conf, path, error, NULL};
 	conf->refs = 1;
 	conf->path = mem_strdup(path);
+	conf->modified = modified;
 	bool good = read_top(&build, file) && read_relays(&build, file) && read_routes(&build, file);
 	cfg_free(file);
 	if (!good)

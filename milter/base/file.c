@@ -77,3 +77,11 @@ char *file_read(const char *path, enum file_kind kind, size_t limit, char *error
 	free(text);
 	return NULL;
 }
+
+int64_t file_modified(const char *path)
+{
+	struct stat info;
+	if (stat(path, &info) == -1)
+		return -1;
+	return (int64_t)info.st_mtim.tv_sec * 1000000 + info.st_mtim.tv_nsec / 1000;
+}

@@ -1,6 +1,6 @@
 /*
- * relaypoolctl setup: reads what is wanted, has the room setup do it, and shows the report. Called by ctl.c. It needs no
- * daemon, changes nothing itself, and asks nobody anything: what is to be done stands on the command line.
+ * relaypoolctl setup: reads what is wanted, has the room setup do it, and shows the report. Called by ctl.c. It changes
+ * nothing itself. Of a daemon that runs it asks only whether it has loaded the file that all is judged by.
  */
 #include <config.h>
 
@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/conf.h"
 #include "base/mem.h"
 #include "ctl.h"
+#include "daemon.h"
 #include "setup/setup.h"
 
 #define INDENT 10
@@ -121,6 +123,61 @@ static int show_json(const struct report *report, const char *mta)
 	return failed;
 }
 
+/* ---- the daemon that runs ---- */
+
+/* Its status; NULL if there is none. The sentence is empty where nobody is there, or this user may not ask. */
+static json_t *daemon_status(const char *socket_path, char error[DAEMON_ERROR_SIZE])
+{
+	const struct daemon_question question = {.verb = "status", .limit = DAEMON_LIMIT};
+	enum exit_code code;
+	*error = '\0';
+	char *line = daemon_present(socket_path) ? daemon_ask(socket_path, &question, &code, error) : NULL;
+	json_t *status = line ? json_loads(line, 0, NULL) : NULL;
+	free(line);
+	return status;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+	struct stat first, second;
+	return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
+	       first.st_ino == second.st_ino;
+}
+
+/* What keeps the daemon from working by this file; NULL: nothing. The caller's. */
+static char *not_loaded(const struct conf *conf, const json_t *status)
+{
+	const char *path = json_string_value(json_object_get(status, "config_path"));
+	if (path && !same_file(path, conf->path))
+		return mem_printf("relaypoold works by another file, %s: give that by -c, or start relaypoold with "
+				  "this one.",
+				  path);
+	if (json_is_true(json_object_get(status, "config_changed")))
+		return mem_printf("%s has changed since relaypoold loaded it: relaypoolctl reload", conf->path);
+	return NULL;
+}
+
+/* The file has to be the one that mail will be treated by: routes for senders with accounts of their own, say. */
+static void check_loaded(const struct command *command, const struct conf *conf, struct report *report)
+{
+	char error[DAEMON_ERROR_SIZE];
+	json_t *status = daemon_status(conf->control.path, error);
+	if (!status && !*error) /* it may work by a file that has another socket */
+		status = daemon_status(command->socket_path, error);
+	char *why = status ? not_loaded(conf, status) : NULL;
+	if (status)
+		report_add(report, &(struct finding){.state = why ? FINDING_WRONG : FINDING_OK,
+						     .where = "relaypool.conf",
+						     .name = "loaded",
+						     .why = why,
+						     .stops = why != NULL});
+	else if (*error)
+		report_note(report, "relaypool.conf", "loaded", "Whether relaypoold has loaded it is not known: %s.",
+			    error);
+	free(why);
+	json_decref(status);
+}
+
 /* ---- the command line ---- */
 
 struct wanted {
@@ -213,6 +270,8 @@ static int run(struct command *command, struct wanted *wanted)
 	}
 	request->conf = conf;
 	report_init(&report);
+	if (conf)
+		check_loaded(command, conf, &report);
 	bool done = wanted->mta->setup(request, &report, error);
 	if (!done)
 		report_fail(&report, error);

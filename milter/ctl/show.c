@@ -171,6 +171,8 @@ static int show_status(const json_t *answer, const char *argument)
 	       format_key(answer, "uptime", KIND_SECONDS, d));
 	printf("configuration  %s\n", format_key(answer, "config_path", KIND_TEXT, a));
 	printf("loaded         %s\n", format_key(answer, "config_loaded", KIND_TIME, a));
+	if (json_is_true(json_object_get(answer, "config_changed")))
+		printf("               the file has changed since then: relaypoolctl reload\n");
 	bool serves = !json_is_false(json_object_get(answer, "milter_serves"));
 	printf("milter         %s%s\n", format_key(answer, "milter", KIND_TEXT, a),
 	       serves ? "" : ", stopped by itself: restart relaypoold");

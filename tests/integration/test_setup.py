@@ -366,8 +366,20 @@ def test_senders_with_accounts_of_their_own():
                         + section("route", "two", {"relays": ["two"], "senders": ["@two.example"]})
                         + section("route", "all", {"relays": ["one"]}))
     scene.equal(setup.findings()["sender_dependent_relayhost_maps"]["state"], "note", "with a route for each sender")
+    routes = daemon.sections
+    daemon.write_config(relays + section("route", "all", {"relays": ["one"]}))
     daemon.start()
+    assert "the file has changed" not in daemon.ctl("status", check=False).stdout
+    daemon.write_config(routes)
+    assert "the file has changed" in daemon.ctl("status", check=False).stdout
+    said = setup.run("--apply", code=1)
+    assert "loaded it: relaypoolctl reload" in " ".join(said.split()) and "Nothing was changed" in said, said
+    daemon.ctl("reload")
     setup.run("--apply")
+    other = f"{daemon.config_path}.other"
+    shutil.copy(daemon.config_path, other)
+    found = Registration(front, types.SimpleNamespace(config_path=other)).findings()["loaded"]
+    assert "works by another file" in found["why"] and found["stops"], found
     front.start()
     for sender in ("a@one.example", "b@two.example"):
         front.sendmail(b"Subject: x\r\n\r\ntext\r\n", sender, ["r@far.example"])

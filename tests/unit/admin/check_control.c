@@ -1,4 +1,5 @@
 /* The control socket: what it answers, to whom, and what a hostile client costs. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,6 +131,7 @@ START_TEST(status_and_sessions_tell_of_the_sessions)
 	ck_assert_int_eq(json_integer_value(json_object_get(answer, "sessions")), 1);
 	ck_assert_str_eq(string_of(answer, "config_path"), rooms.conf_path);
 	ck_assert(json_is_true(json_object_get(answer, "milter_serves")));
+	ck_assert(json_is_false(json_object_get(answer, "config_changed")));
 	ck_assert_uint_eq(json_array_size(json_object_get(answer, "pools")), 1);
 	json_decref(answer);
 	answer = ask("{\"verb\":\"sessions\"}");
@@ -137,6 +139,20 @@ START_TEST(status_and_sessions_tell_of_the_sessions)
 	ck_assert(json_is_null(json_object_get(session, "uid")));
 	ck_assert(json_is_null(json_object_get(session, "queue_id")));
 	ck_assert(json_real_value(json_object_get(session, "age")) == 1);
+	json_decref(answer);
+}
+END_TEST
+
+START_TEST(status_tells_that_the_file_is_another_one_by_now)
+{
+	const struct timespec earlier[2] = {{.tv_sec = 1}, {.tv_sec = 1}}; /* as cp -p lays an old one there */
+	ck_assert_int_eq(utimensat(AT_FDCWD, rooms.conf_path, earlier, 0), 0);
+	json_t *answer = ask("{\"verb\":\"status\"}");
+	ck_assert(json_is_true(json_object_get(answer, "config_changed")));
+	json_decref(answer);
+	ck_assert_int_eq(unlink(rooms.conf_path), 0);
+	answer = ask("{\"verb\":\"status\"}");
+	ck_assert(json_is_null(json_object_get(answer, "config_changed")));
 	json_decref(answer);
 }
 END_TEST
@@ -376,6 +392,7 @@ Suite *control_suite(void)
 	tcase_add_test(answers, octets_that_are_not_utf8_never_cost_the_answer);
 	tcase_add_test(answers, rows_beyond_the_limit_are_left_out_and_counted);
 	tcase_add_test(answers, status_and_sessions_tell_of_the_sessions);
+	tcase_add_test(answers, status_tells_that_the_file_is_another_one_by_now);
 	tcase_add_test(answers, check_reads_the_file_and_loads_nothing);
 	tcase_add_test(answers, config_shows_no_secret);
 	tcase_add_test(answers, version_names_the_libraries);
