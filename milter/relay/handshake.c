@@ -114,8 +114,9 @@ static void setup_refused(struct connection *c, enum command_kind kind, const st
 	c->settings = trouble_setup(command_stage(kind), reply, false, c->token_kept) == FAULT_SETTINGS;
 	const char *advice = "";
 	if (kind == COMMAND_AUTH && reply->code >= 500)
-		advice = c->token_kept ? "; that token was read some time ago: a new one is read for the next attempt"
-				       : "; check username and password-file or token";
+		advice = c->token == NULL ? "; check username and password-file, then relaypoolctl reload"
+			 : c->token_kept ? "; that token was read some time ago: a new one is read for the next attempt"
+					 : "; check username and token";
 	connection_doom(c, reply_local(LOCAL_RELAY_DOWN, 451, kind == COMMAND_AUTH ? "4.7.0" : "4.4.1",
 				       "%s said: %s (in reply to %s)%s", c->host, line, command_names[kind], advice));
 }
