@@ -124,37 +124,37 @@ static const struct local_verb *local_verb_find(const char *name)
 	return NULL;
 }
 
-static int usage(FILE *to, int code)
+static int usage(void)
 {
-	fprintf(to,
-		"usage: relaypoolctl [-j] [-s SOCKET] [VERB [ARGUMENT]]\n"
-		"       relaypoolctl [-j] [-c FILE] check\n"
-		"       relaypoolctl [-j] [-s SOCKET] test-route ADDRESS [--from SENDER] [--send]\n"
-		"       relaypoolctl [-s SOCKET] top [-d SECONDS]\n"
-		"       relaypoolctl [-j] [-c FILE] setup postfix [-i INSTANCE]\n"
-		"                    [--check | --apply | --undo] [--domain DOMAIN]...\n"
-		"                    [--reload] [--force]\n"
-		"       relaypoolctl [-j] [-c FILE] setup sendmail [--mc FILE]\n"
-		"                    [the same options]\n"
-		"\n"
-		"  -s SOCKET   the daemon's control socket, instead of\n"
-		"              %s\n"
-		"  -c FILE     check this file without the daemon, or set up by it\n"
-		"  -d SECONDS  between two frames of top\n"
-		"  -j          print the daemon's JSON\n"
-		"\n",
-		DEFAULT_SOCKET);
+	printf("usage: relaypoolctl [-j] [-s SOCKET] [VERB [ARGUMENT]]\n"
+	       "       relaypoolctl [-j] [-c FILE] check\n"
+	       "       relaypoolctl [-j] [-s SOCKET] test-route ADDRESS [--from SENDER] [--send]\n"
+	       "       relaypoolctl [-s SOCKET] top [-d SECONDS]\n"
+	       "       relaypoolctl [-j] [-c FILE] setup postfix [-i INSTANCE]\n"
+	       "                    [--check | --apply | --undo] [--domain DOMAIN]...\n"
+	       "                    [--reload] [--force]\n"
+	       "       relaypoolctl [-j] [-c FILE] setup sendmail [--mc FILE]\n"
+	       "                    [the same options]\n"
+	       "\n"
+	       "  -s SOCKET   the daemon's control socket, instead of\n"
+	       "              %s\n"
+	       "  -c FILE     check this file without the daemon, or set up by it\n"
+	       "  -d SECONDS  between two frames of top\n"
+	       "  -j          print the daemon's JSON\n"
+	       "  -h, --help  this text\n"
+	       "\n",
+	       DEFAULT_SOCKET);
 	for (int i = 0; i < ADMIN_VERBS; i++)
-		fprintf(to, "  %-11s %-11s %s\n", admin_verbs[i].name, admin_verbs[i].argument, admin_verbs[i].help);
+		printf("  %-11s %-11s %s\n", admin_verbs[i].name, admin_verbs[i].argument, admin_verbs[i].help);
 	for (size_t i = 0; i < LOCAL_VERBS; i++)
-		fprintf(to, "  %-11s %-11s %s\n", local_verbs[i].name, local_verbs[i].argument, local_verbs[i].help);
-	return code;
+		printf("  %-11s %-11s %s\n", local_verbs[i].name, local_verbs[i].argument, local_verbs[i].help);
+	return EXIT_OK;
 }
 
 static int help(struct command *command, int argc, char **argv)
 {
 	(void)command, (void)argc, (void)argv;
-	return usage(stdout, EXIT_OK);
+	return usage();
 }
 
 bool command_option(struct command *command, int option, int *code)
@@ -174,10 +174,10 @@ bool command_option(struct command *command, int option, int *code)
 		command->json = true;
 		return true;
 	case 'h':
-		usage(stdout, EXIT_OK);
+		*code = usage();
 		return false;
 	default:
-		*code = usage(stderr, EXIT_USAGE);
+		*code = complain(EXIT_USAGE, "\"relaypoolctl help\" lists the verbs and their options");
 		return false;
 	}
 }
@@ -208,7 +208,8 @@ static int question_refuse(const struct question *question, const struct command
 static int question_run(struct command *command, enum admin_verb verb, int argc, char **argv)
 {
 	/* "stalls --all" and "stalls all" are the same. */
-	static const struct option words[] = {{"all", no_argument, NULL, 'A'},
+	static const struct option words[] = {COMMON_WORD,
+					      {"all", no_argument, NULL, 'A'},
 					      {"shape", no_argument, NULL, 'S'},
 					      {"from", required_argument, NULL, 'F'},
 					      {"send", no_argument, NULL, 'N'},
@@ -239,10 +240,11 @@ static int question_run(struct command *command, enum admin_verb verb, int argc,
 int main(int argc, char **argv)
 {
 	static char *status[] = {(char *)"status", NULL}; /* without a verb */
+	static const struct option words[] = {COMMON_WORD, {0}};
 	struct command command = {.socket_path = DEFAULT_SOCKET};
 	enum admin_verb verb;
 	int option, code;
-	while ((option = getopt(argc, argv, "+" COMMON_OPTIONS "d:")) != -1) /* up to the verb */
+	while ((option = getopt_long(argc, argv, "+" COMMON_OPTIONS "d:", words, NULL)) != -1) /* up to the verb */
 		if (!command_option(&command, option, &code))
 			return code;
 	argc -= optind;

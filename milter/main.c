@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <getopt.h>
 #include <libgen.h>
 #include <openssl/crypto.h>
 #include <signal.h>
@@ -510,9 +511,24 @@ static int finish(void)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: relaypoold [-f] [-v] [-c FILE]\n"
-			"       relaypoold -t [-c FILE]\n"
-			"       relaypoold -V\n");
+	printf("usage: relaypoold [-f] [-v] [-c FILE]\n"
+	       "       relaypoold -t [-c FILE]\n"
+	       "       relaypoold -V\n"
+	       "\n"
+	       "  -c FILE     the configuration, instead of\n"
+	       "              %s\n"
+	       "  -f          stay in the foreground, log to standard error\n"
+	       "  -t          test the configuration and exit\n"
+	       "  -v          log what is useful for finding faults as well\n"
+	       "  -V          the version\n"
+	       "  -h, --help  this text\n",
+	       DEFAULT_CONF);
+	return EXIT_SUCCESS;
+}
+
+static int refuse_usage(void)
+{
+	fputs("relaypoold: \"relaypoold --help\" lists the options\n", stderr);
 	return EXIT_USAGE;
 }
 
@@ -561,12 +577,13 @@ static int run(void)
 
 int main(int argc, char **argv)
 {
+	static const struct option words[] = {{"help", no_argument, NULL, 'h'}, {0}};
 	int (*life)(void) = run;
 	const char *path = DEFAULT_CONF;
 	int option;
 	/* libmilter's threads make tags until the process has ended. */
 	OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
-	while ((option = getopt(argc, argv, "fc:tvV")) != -1) {
+	while ((option = getopt_long(argc, argv, "fc:tvVh", words, NULL)) != -1) {
 		switch (option) {
 		case 'f':
 			self.foreground = true;
@@ -583,12 +600,16 @@ int main(int argc, char **argv)
 		case 'V':
 			printf("relaypoold %s\n", PACKAGE_VERSION);
 			return EXIT_SUCCESS;
-		default:
+		case 'h':
 			return usage();
+		default:
+			return refuse_usage();
 		}
 	}
-	if (optind < argc)
-		return usage();
+	if (optind < argc) {
+		fprintf(stderr, "relaypoold: there are no arguments but options, and \"%s\" is none\n", argv[optind]);
+		return refuse_usage();
+	}
 	char *absolute = realpath(path, NULL); /* in the background we work in another directory */
 	self.path = absolute ? absolute : path;
 	int code = life();

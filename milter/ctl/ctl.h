@@ -44,6 +44,11 @@ struct command {
 	bool json;
 };
 #define COMMON_OPTIONS "s:c:jh"
+/* Of getopt_long(3)'s words, the first; {0} alone ends them. */
+#define COMMON_WORD                            \
+	{                                      \
+		"help", no_argument, NULL, 'h' \
+	}
 /* An option of getopt(3) that holds for every verb. False if relaypoolctl ends here, with the exit code. */
 bool command_option(struct command *command, int option, int *code) MUST_CHECK;
 

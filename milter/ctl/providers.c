@@ -193,8 +193,9 @@ static int show_provider(const char *name, bool json)
 
 int providers_command(struct command *command, int argc, char **argv)
 {
+	static const struct option words[] = {COMMON_WORD, {0}};
 	int option, code;
-	while ((option = getopt(argc, argv, COMMON_OPTIONS)) != -1)
+	while ((option = getopt_long(argc, argv, COMMON_OPTIONS, words, NULL)) != -1)
 		if (!command_option(command, option, &code))
 			return code;
 	if (argc > optind + 1)

@@ -189,11 +189,15 @@ struct wanted {
 /* The options by themselves: false if relaypoolctl ends here, with the exit code. */
 static bool read_options(struct command *command, int argc, char **argv, struct wanted *wanted, int *code)
 {
-	static const struct option words[] = {
-		{"check", no_argument, NULL, 'C'},    {"apply", no_argument, NULL, 'A'},
-		{"undo", no_argument, NULL, 'U'},     {"reload", no_argument, NULL, 'R'},
-		{"force", no_argument, NULL, 'F'},    {"domain", required_argument, NULL, 'D'},
-		{"mc", required_argument, NULL, 'M'}, {0}};
+	static const struct option words[] = {COMMON_WORD,
+					      {"check", no_argument, NULL, 'C'},
+					      {"apply", no_argument, NULL, 'A'},
+					      {"undo", no_argument, NULL, 'U'},
+					      {"reload", no_argument, NULL, 'R'},
+					      {"force", no_argument, NULL, 'F'},
+					      {"domain", required_argument, NULL, 'D'},
+					      {"mc", required_argument, NULL, 'M'},
+					      {0}};
 	struct setup_request *request = &wanted->request;
 	int option;
 	while ((option = getopt_long(argc, argv, COMMON_OPTIONS "i:", words, NULL)) != -1) {

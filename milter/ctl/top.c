@@ -314,9 +314,10 @@ static int top_run(const char *socket_path, double delay)
 
 int top_command(struct command *command, int argc, char **argv)
 {
+	static const struct option words[] = {COMMON_WORD, {0}};
 	double delay = DELAY_DEFAULT;
 	int option, code;
-	while ((option = getopt(argc, argv, COMMON_OPTIONS "d:")) != -1)
+	while ((option = getopt_long(argc, argv, COMMON_OPTIONS "d:", words, NULL)) != -1)
 		if (!command_option(command, option, &code))
 			return code;
 	if (argc > optind || command->file || command->json)

@@ -98,6 +98,17 @@ said 'fatal: .*relaypool.conf:6: unknown key nonsense'
 code=0
 ./relaypoold -x 2>/dev/null || code=$?
 [ $code = 2 ] || complain "a wrong option has exit code $code"
+for wrong in -x --nonsense nonsense; do
+	code=0
+	./relaypoold $wrong 2>"$work/log" || code=$?
+	[ $code = 2 ] && [ "$(wc -l <"$work/log")" = 2 ] || complain "$wrong has exit code $code"
+	said "^relaypoold: \"relaypoold --help\" lists the options$"
+done
+said '^relaypoold: there are no arguments but options, and "nonsense" is none$'
+for way in -h --help; do
+	./relaypoold $way >"$work/log" || complain "$way is a mistake"
+	said '^usage: relaypoold'
+done
 
 # ---- start, and a clean end ----
 

@@ -159,6 +159,49 @@ START_TEST(a_wrong_command_line_is_exit_code_2)
 }
 END_TEST
 
+static unsigned lines_of_output(void)
+{
+	unsigned lines = 0;
+	for (const char *c = output; *c != '\0'; c++)
+		lines += *c == '\n';
+	return lines;
+}
+
+START_TEST(a_wrong_option_is_the_last_but_one_line)
+{
+	static const char *const wrong[][4] = {
+		{"-q"},
+		{"--frm"},
+		{"pools", "--frm"},
+		{"test-route", "a@b", "--force"},
+		{"test-route", "a@b", "--from"},
+		{"setup", "postfix", "--domain"},
+		{"top", "-q"},
+		{"providers", "-q"},
+	};
+	const char *const *words = wrong[_i];
+	ck_assert_int_eq(RUN(words[0], words[1], words[2], words[3]), 2);
+	ck_assert_uint_eq(lines_of_output(), 2);
+	expect_says("option");
+	expect_says("\nrelaypoolctl: \"relaypoolctl help\" lists the verbs and their options\n");
+}
+END_TEST
+
+START_TEST(help_may_be_asked_for_in_any_way)
+{
+	static const char *const ways[][2] = {{"help"},
+					      {"-h"},
+					      {"--help"},
+					      {"pools", "--help"},
+					      {"setup", "--help"},
+					      {"top", "--help"},
+					      {"providers", "--help"}};
+	ck_assert_int_eq(RUN(ways[_i][0], ways[_i][1]), 0);
+	expect_says("usage: relaypoolctl");
+	expect_80_columns();
+}
+END_TEST
+
 /* Which presets are installed, if any, is this host's. */
 START_TEST(presets_need_no_daemon)
 {
@@ -263,6 +306,8 @@ Suite *ctl_suite(void)
 	tcase_add_test(codes, a_relay_that_is_down_makes_exit_code_1);
 	tcase_add_test(codes, a_milter_that_stopped_makes_exit_code_1);
 	tcase_add_test(codes, a_wrong_command_line_is_exit_code_2);
+	tcase_add_loop_test(codes, a_wrong_option_is_the_last_but_one_line, 0, 8);
+	tcase_add_loop_test(codes, help_may_be_asked_for_in_any_way, 0, 7);
 	tcase_add_test(codes, presets_need_no_daemon);
 	tcase_add_test(codes, no_daemon_is_exit_code_3);
 	tcase_add_test(codes, a_daemon_that_turns_it_away_is_still_heard);
