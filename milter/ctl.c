@@ -182,6 +182,23 @@ bool command_option(struct command *command, int option, int *code)
 	}
 }
 
+/* An argument that the daemon would not read, as of a variable that is not set or an address with a name before it. */
+static int words_refuse(const struct question *question)
+{
+	bool address = question->verb == ADMIN_TEST_ROUTE;
+	const char *words[] = {question->argument, question->from}, *name = admin_verbs[question->verb].name;
+	if (question->from && !*question->from)
+		return complain(EXIT_USAGE, "%s: --from is empty: the null sender is \"<>\"", name);
+	if (question->argument && !*question->argument)
+		return complain(EXIT_USAGE, "%s: the %s is empty", name, address ? "address" : "argument");
+	for (size_t i = 0; address && i < sizeof(words) / sizeof(words[0]); i++)
+		if (words[i] && words[i][strcspn(words[i], " \t")])
+			return complain(EXIT_USAGE,
+					"%s: an address alone is needed, as in user@example.org, not \"%s\"", name,
+					words[i]);
+	return EXIT_OK;
+}
+
 /* What stands on the command line is wrong for this verb: the exit code, after saying why. EXIT_OK: nothing is. */
 static int question_refuse(const struct question *question, const struct command *command)
 {
@@ -201,7 +218,7 @@ static int question_refuse(const struct question *question, const struct command
 	if (question->verb == ADMIN_STALLS && question->argument && strcmp(question->argument, "all") != 0 &&
 	    strcmp(question->argument, "shape") != 0)
 		return complain(EXIT_USAGE, "stalls takes all, shape or nothing");
-	return EXIT_OK;
+	return words_refuse(question);
 }
 
 /* A verb of the daemon, with its options and argument behind it. */

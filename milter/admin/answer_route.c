@@ -86,6 +86,8 @@ static json_t *question_read(const struct arguments *arguments, const struct con
 			return answer_refuse(REFUSAL_USAGE,
 					     "test-route takes ADDRESS, from=SENDER and send, not \"%s\"", word);
 	}
+	if (from && !*from)
+		return answer_refuse(REFUSAL_USAGE, "from= is empty: the null sender is from=<>");
 	if (arguments->count == 0)
 		return answer_refuse(REFUSAL_USAGE, "test-route needs the address of a recipient");
 	char *postmaster = mem_printf("postmaster@%s", conf->hostname);

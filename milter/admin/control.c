@@ -132,7 +132,7 @@ static bool request_read(const json_t *request, enum admin_verb *verb, struct ar
 	if (!arguments_read(request, arguments) || !name)
 		*refusal = answer_refuse(REFUSAL_USAGE, "a request is {\"verb\":\"pools\",\"args\":[\"relay\"]}");
 	else if (!arguments_valid(arguments))
-		*refusal = answer_refuse(REFUSAL_USAGE, "an argument is one word of at most %d octets",
+		*refusal = answer_refuse(REFUSAL_USAGE, "an argument is one word without blanks, of at most %d octets",
 					 CONTROL_ARGUMENT_MAX);
 	else if (!admin_verb_find(name, verb))
 		*refusal = answer_refuse(REFUSAL_USAGE, "there is no verb \"%s\"", name);

@@ -228,6 +228,14 @@ static const struct mta *mta_find(const char *name)
 	return NULL;
 }
 
+/* One that a list, a forgotten word or another language cannot be; the room setup says what else it must be. */
+static bool is_one_domain(const char *domain)
+{
+	size_t length = strlen(domain);
+	return length > 0 &&
+	       strspn(domain, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == length;
+}
+
 /* What stands on the command line does not go together: the exit code, after saying why. EXIT_OK: nothing is wrong. */
 static int refuse(const struct wanted *wanted)
 {
@@ -239,6 +247,12 @@ static int refuse(const struct wanted *wanted)
 		return complain(EXIT_USAGE, "-i names an instance of Postfix");
 	if (request->mc && wanted->mta->setup != setup_sendmail)
 		return complain(EXIT_USAGE, "--mc names a file of Sendmail");
+	for (size_t i = 0; i < request->domain_count; i++)
+		if (!is_one_domain(request->domains[i]))
+			return complain(EXIT_USAGE,
+					"--domain takes one domain, as in example.org, and may be given several times; "
+					"\"%s\" is none",
+					request->domains[i]);
 	if (wanted->actions > 1)
 		return complain(EXIT_USAGE, "only one of --check, --apply and --undo at a time");
 	if (request->reload && !changes)

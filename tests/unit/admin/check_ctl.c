@@ -159,6 +159,15 @@ START_TEST(a_wrong_command_line_is_exit_code_2)
 }
 END_TEST
 
+START_TEST(one_domain_at_a_time)
+{
+	static const char *const wrong[] = {"a.example,b.example", "a.example b.example", "", "x')"};
+	ck_assert_int_eq(RUN("setup", "postfix", "--domain", wrong[_i]), 2);
+	expect_says("--domain takes one domain, as in example.org");
+	ck_assert_int_eq(RUN("setup", "sendmail", "--domain", "a.example", "--domain", wrong[_i]), 2);
+}
+END_TEST
+
 static unsigned lines_of_output(void)
 {
 	unsigned lines = 0;
@@ -306,6 +315,7 @@ Suite *ctl_suite(void)
 	tcase_add_test(codes, a_relay_that_is_down_makes_exit_code_1);
 	tcase_add_test(codes, a_milter_that_stopped_makes_exit_code_1);
 	tcase_add_test(codes, a_wrong_command_line_is_exit_code_2);
+	tcase_add_loop_test(codes, one_domain_at_a_time, 0, 4);
 	tcase_add_loop_test(codes, a_wrong_option_is_the_last_but_one_line, 0, 8);
 	tcase_add_loop_test(codes, help_may_be_asked_for_in_any_way, 0, 7);
 	tcase_add_test(codes, presets_need_no_daemon);

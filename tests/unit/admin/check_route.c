@@ -191,6 +191,7 @@ START_TEST(nothing_but_addresses_passes)
 		"[\"user@example.org\\u0000\"]",
 		"[\"us er@example.org\"]",
 		"[\"user@example.org\",\"from=a@b>\"]",
+		"[\"user@example.org\",\"from=\"]",
 		"[\"user@example.org\",\"from=<a@b.example\"]",
 		"[\"user@example.org\",\"from=a@b.example\",\"from=c@d.example\"]",
 		"[\"user@example.org\",\"send\",\"send\"]",
@@ -416,6 +417,14 @@ START_TEST(a_wrong_command_line_is_exit_code_2)
 	expect_says("no address to send to");
 	ck_assert_int_eq(RUN("test-route", "user@example.org", "--from", "a b@example.org"), 2);
 	ck_assert_int_eq(RUN("test-route", "user@example.org", "--all"), 2);
+	ck_assert_int_eq(RUN("test-route", ""), 2);
+	expect_says("test-route: the address is empty");
+	ck_assert_int_eq(RUN("test-route", "Joe <joe@example.org>"), 2);
+	expect_says("an address alone is needed, as in user@example.org, not \"Joe <joe@example.org>\"");
+	ck_assert_int_eq(RUN("test-route", "user@example.org", "--from", ""), 2);
+	expect_says("--from is empty: the null sender is \"<>\"");
+	ck_assert_int_eq(RUN("why", ""), 2);
+	expect_says("why: the argument is empty");
 	ck_assert_str_eq(rooms.probed, "");
 }
 END_TEST
