@@ -23,6 +23,9 @@ bool provider_name_valid(const char *name);
 /* The file of a valid name, for the caller to free; NULL if there is none. */
 char *provider_path(const char *const *directories, const char *name) MUST_CHECK;
 
+/* The name of the preset that is likely meant by one that there is not, for the caller to free; NULL. */
+char *provider_meant(const char *const *directories, const char *name) MUST_CHECK;
+
 /* All there are, each name once, in their order; the caller ends with provider_list_free(). */
 struct provider *provider_list(const char *const *directories, size_t *count) MUST_CHECK;
 void provider_list_free(struct provider *list, size_t count);

@@ -62,10 +62,15 @@ static bool complain_unknown(struct conf_build *build, const struct conf_value *
 				     "provider = \"%s\": there is no preset at all in %s or %s: leave provider out and "
 				     "set host, or give the path of a preset",
 				     value->text, provider_directories[0], provider_directories[1]);
-	return conf_complain(build, value->line,
-			     "provider = \"%s\": there is no such preset; there are: %s. Take one of these, give the "
-			     "path of one, or leave provider out and set host",
-			     value->text, names);
+	char *meant = provider_meant(provider_directories, value->text);
+	(void)conf_complain(
+		build, value->line,
+		"provider = \"%s\": there is no such preset%s%s%s; there are: %s. Take one of these, give the "
+		"path of one, or leave provider out and set host",
+		value->text, meant != NULL ? "; " : "", meant != NULL ? meant : "",
+		meant != NULL ? " may be meant" : "", names);
+	free(meant);
+	return false;
 }
 
 static char *path_of(struct conf_build *build, const struct conf_value *value)

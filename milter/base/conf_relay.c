@@ -149,8 +149,8 @@ static bool check_relay(struct conf_build *build, cfg_t *section, const struct r
 {
 	if (relay->host_count == 0 && build->preset != NULL)
 		return conf_complain(build, conf_syntax_line(section, "host"),
-				     "relay \"%s\" has no host: the preset %s leaves it to this section and says which "
-				     "there are",
+				     "relay \"%s\" has no host: the preset %s leaves it to this section. Set the name "
+				     "that the provider has for your account; what is known of it stands in the preset",
 				     relay->name, build->preset->path);
 	if (relay->host_count == 0)
 		return conf_complain(build, conf_syntax_line(section, "host"), "relay \"%s\" has no host", relay->name);

@@ -14,9 +14,9 @@
 #include "base/mem.h"
 #include "conf_scan.h"
 #include "conf_syntax.h"
+#include "near.h"
 
 #define FILE_LIMIT ((size_t)1 << 20)
-#define KEY_MAX 32
 
 /*
  * libconfuse counts a section's own line on while it reads it, but parses defaults where the section begins: this
@@ -60,49 +60,42 @@ static void complain(unsigned line, const char *format, ...)
 
 /* ---- unknown keys ---- */
 
-/* Levenshtein's distance of two keys; anything too long is far away. */
-static size_t distance(const char *a, const char *b)
-{
-	size_t rows = strlen(a), columns = strlen(b), row[KEY_MAX + 1];
-	if (rows > KEY_MAX || columns > KEY_MAX)
-		return KEY_MAX;
-	for (size_t j = 0; j <= columns; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= rows; i++) {
-		size_t diagonal = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= columns; j++) {
-			size_t best = diagonal + (a[i - 1] != b[j - 1]);
-			diagonal = row[j];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-		}
-	}
-	return row[columns];
-}
-
 static bool same_section(const char *a, const char *b)
 {
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* The only key of the section that begins with this word, as password-file with password; NULL. */
+static const struct conf_known *begun(const char *section, const char *name)
+{
+	const struct conf_known *one = NULL;
+	size_t length = strlen(name);
+	for (size_t i = 0; i < reading->known_count; i++) {
+		const struct conf_known *key = &reading->known[i];
+		if (!same_section(key->section, section) || strncmp(key->name, name, length) != 0 ||
+		    key->name[length] != '-')
+			continue;
+		if (one != NULL)
+			return NULL;
+		one = key;
+	}
+	return one;
 }
 
 /* The key that was meant: in its own section one that is close, elsewhere the very name. */
 static const struct conf_known *meant(const char *section, const char *name)
 {
 	const struct conf_known *best = NULL;
-	size_t least = strlen(name) > 5 ? 3 : 2;
+	size_t least = near_enough(name);
 	for (size_t i = 0; i < reading->known_count; i++) {
 		const struct conf_known *key = &reading->known[i];
-		size_t far = distance(name, key->name);
+		size_t far = near_distance(name, key->name);
 		if (far < least && (far == 0 || same_section(key->section, section))) {
 			best = key;
 			least = far;
 		}
 	}
-	return best;
+	return best != NULL ? best : begun(section, name);
 }
 
 static void list_keys(const char *section, char *out, size_t size)
@@ -127,7 +120,10 @@ static void complain_unknown(cfg_t *cfg, const char *name)
 		snprintf(place, sizeof(place), "in a preset");
 	if (section != NULL)
 		snprintf(place, sizeof(place), "in %s \"%.64s\"", section, cfg->title);
-	if (key != NULL && same_section(key->section, section)) {
+	if (reading->sections[0] == NULL && key == NULL) {
+		list_keys(NULL, known, sizeof(known)); /* no preset perhaps, but a file that nobody is to see */
+		complain((unsigned)cfg->line, "unknown key %s; known are: %s", place, known);
+	} else if (key != NULL && same_section(key->section, section)) {
 		complain((unsigned)cfg->line, "unknown key %.64s %s: %s may be meant", name, place, key->name);
 	} else if (key != NULL && key->section != NULL) {
 		complain((unsigned)cfg->line, "unknown key %.64s %s: it belongs into a %s section", name, place,
@@ -150,6 +146,8 @@ static void on_error(cfg_t *cfg, const char *format, va_list arguments)
 	} else if (strcmp(format, "found duplicate title '%s'") == 0) {
 		complain((unsigned)cfg->line, "two sections of one kind have the name \"%.64s\": each needs its own",
 			 va_arg(arguments, const char *));
+	} else if (reading->sections[0] == NULL) {
+		complain((unsigned)cfg->line, "syntax error");
 	} else {
 		vsnprintf(text, sizeof(text), format, arguments);
 		complain((unsigned)cfg->line, "syntax error: %s", text);

@@ -508,11 +508,26 @@ static bool parse_host(char *text, struct host_port *out)
 	return true;
 }
 
+/* "[name]" or "[name]:port", as Postfix and Sendmail have it. */
+static bool is_name_in_brackets(const char *text)
+{
+	const char *close = strchr(text, ']');
+	if (text[0] != '[' || close == NULL)
+		return false;
+	char *name = mem_strndup(text + 1, (size_t)(close - text - 1));
+	bool good = is_host(name, false);
+	free(name);
+	return good;
+}
+
 static bool read_host(struct conf_build *build, const struct conf_key *key, const struct conf_value *value, void *field)
 {
 	char *text = mem_strdup(value->text);
 	bool good = parse_host(text, field);
 	free(text);
+	if (!good && is_name_in_brackets(value->text))
+		return refuse(build, key, value,
+			      "brackets are for IPv6 addresses alone: write it without them, as \"name:port\"");
 	if (!good)
 		return refuse(build, key, value,
 			      "a host name in ASCII, an address, \"name:port\" or \"[address]:port\" is needed");

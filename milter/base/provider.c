@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "base/provider.h"
+#include "near.h"
 
 #define SUFFIX ".conf"
 
@@ -98,4 +99,21 @@ void provider_list_free(struct provider *list, size_t count)
 		free(list[i].path);
 	}
 	free(list);
+}
+
+char *provider_meant(const char *const *directories, const char *name)
+{
+	size_t count, least = near_enough(name);
+	char *meant = NULL;
+	struct provider *list = provider_list(directories, &count);
+	for (size_t i = 0; i < count; i++) {
+		size_t far = near_distance(name, list[i].name);
+		if (far >= least)
+			continue;
+		least = far;
+		free(meant);
+		meant = mem_strdup(list[i].name);
+	}
+	provider_list_free(list, count);
+	return meant;
 }

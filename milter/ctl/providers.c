@@ -166,12 +166,22 @@ static int list_providers(bool json)
 	return code;
 }
 
+static int refuse_name(const char *name)
+{
+	char *meant = provider_meant(provider_directories, name);
+	int code =
+		meant ? complain(EXIT_PROBLEM, "there is no preset \"%.64s\"; %s may be meant", name, meant)
+		      : complain(EXIT_PROBLEM, "there is no preset \"%.64s\"; relaypoolctl providers lists them", name);
+	free(meant);
+	return code;
+}
+
 static int show_provider(const char *name, bool json)
 {
 	char error[512];
 	char *path = provider_name_valid(name) ? provider_path(provider_directories, name) : NULL;
 	if (!path)
-		return complain(EXIT_PROBLEM, "there is no preset \"%.64s\"; relaypoolctl providers lists them", name);
+		return refuse_name(name);
 	char *text = file_read(path, FILE_PLAIN, TEXT_LIMIT, error, sizeof(error));
 	struct provider provider = {(char *)name, path};
 	int code = EXIT_OK;

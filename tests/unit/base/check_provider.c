@@ -168,9 +168,11 @@ static const struct {
 } mistakes[] = {
 	{"host = b\nmax-conections = 3\n", "",
 	 "@/preset:2: unknown key max-conections in a preset: max-connections may be meant (named by conf:2)"},
-	{"deadline = 3\n", "", "@/preset:1: unknown key deadline in a preset; known are: host, port, tls"},
-	{"host = b\nrelay \"b\" {\n}\n", "", "@/preset:2: unknown key relay in a preset; known are: host, port"},
+	{"deadline = 3\n", "", "@/preset:1: unknown key in a preset; known are: host, port, tls"},
+	{"host = b\nrelay \"b\" {\n}\n", "", "@/preset:2: unknown key in a preset; known are: host, port"},
 	{"\nhost = \"b\n", "", "@/preset:2: the string that begins here is not closed on its line (named by conf:2)"},
+	{"root:x:0:0:root:/root:/bin/sh\n", "", "@/preset:1: unknown key in a preset; known are: host"},
+	{"host secret\n", "", "@/preset:1: syntax error (named by conf:2)"},
 	{"host =\n", "", "@/preset:1: host has no value"},
 	{"host = {}\n", "", "@/preset:1: host = {}: an empty list is not allowed"},
 	{"host = b\nhost = c\n", "", "@/preset:2: host was given on line 1 already"},
@@ -188,7 +190,8 @@ static const struct {
 	{"host = b\nmax-connections = 3\n", "min-connections = 5",
 	 "conf:3: min-connections = 5: at most max-connections (3)"},
 	{"host = b\nmax-age = 50\n", "\nmax-age = 5", "conf:4: max-age: 0 or at least 10 seconds are allowed"},
-	{"tls = implicit\n", "", "conf:1: relay \"a\" has no host: the preset @/preset leaves it to this section"},
+	{"tls = implicit\n", "",
+	 "conf:1: relay \"a\" has no host: the preset @/preset leaves it to this section. Set the name "},
 	{"host = b\n", "username = u", "conf:3: relay \"a\" has a username but no secret"},
 	{"host = b\n", "provider = c", "conf:3: provider was given on line 2 already"},
 
@@ -258,6 +261,29 @@ START_TEST(a_preset_that_is_not_there_is_named_and_what_to_do)
 END_TEST
 
 /* ---- directories ---- */
+
+START_TEST(the_name_that_is_meant)
+{
+	static const char *const directories[] = {"ours", "none", "theirs", NULL};
+	static const struct {
+		const char *name, *meant;
+	} names[] = {
+		{"SocketLabs", "socketlabs"},
+		{"sockelabs", "socketlabs"},
+		{"SES", "ses"},
+		{"sess", "ses"},
+		{"socket", NULL},
+		{"x", NULL},
+	};
+	write_file("theirs/socketlabs.conf", "");
+	write_file("ours/ses.conf", "");
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char *meant = provider_meant(directories, names[i].name);
+		ck_assert_pstr_eq(meant, names[i].meant);
+		free(meant);
+	}
+}
+END_TEST
 
 START_TEST(ours_are_found_before_theirs)
 {
@@ -432,6 +458,7 @@ Suite *provider_suite(void)
 	Suite *suite = suite_create("provider");
 	TCase *directories = tcase_create("directories"), *contrib = tcase_create("contrib");
 	tcase_add_checked_fixture(directories, make_directory, remove_directory);
+	tcase_add_test(directories, the_name_that_is_meant);
 	tcase_add_test(directories, ours_are_found_before_theirs);
 	tcase_add_test(directories, theirs_do_not_stand_in_for_what_cannot_be_read);
 	tcase_add_test(directories, all_are_listed_once_and_nothing_else);
