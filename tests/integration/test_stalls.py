@@ -193,7 +193,8 @@ def test_relaypool_and_network_causes():
     relays["token"].mechanisms = "XOAUTH2"
     own = {"cap": {"max_connections": 1}, "account": {"account": "shared", "max_connections": 1},
            "neighbour": {"account": "shared", "max_connections": 1, "stall_limits": ["pool=60"]}, "rate": {"rate": 0.25}}
-    own["token"] = {"password_file": None, "token_command": f"while [ -e {waits} ]; do sleep 0.1; done; echo secret"}
+    own["token"] = {"password_file": None, "token_command": f"while [ -e {waits} ]; do sleep 0.1; done; "
+                                                         f"echo {relays['token'].token}"}
     sections = "".join(relay_section(name, relay, **{"account": name, **own.get(name, {})})
                        for name, relay in relays.items())
     sections += relay_section("far", far, max_connections=2)
