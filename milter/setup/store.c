@@ -74,6 +74,10 @@ static bool take_lock(struct store *store, char error[SETUP_ERROR_SIZE])
 	else if (!good)
 		store_refuse(error, "lock", path);
 	free(path);
+	if (!good && store->lock != -1) {
+		close(store->lock);
+		store->lock = -1; /* the directory is not ours to take away */
+	}
 	return good;
 }
 

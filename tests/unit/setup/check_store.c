@@ -113,6 +113,8 @@ START_TEST(only_one_may_change)
 	begin_store();
 	ck_assert(!store_open(&other, "sendmail/etc/mail", STORE_CHANGE, error));
 	ck_assert_str_eq(error, "another relaypoolctl setup is at work; wait until it has ended");
+	ck_assert(!store_open(&other, NAME, STORE_CHANGE, error));
+	ck_assert_msg(store_save(&store, error), "%s", error); /* its directory is still there */
 	ck_assert_msg(store_open(&other, NAME, STORE_LOOK, error), "%s", error);
 	store_close(&other);
 	store_close(&store);
