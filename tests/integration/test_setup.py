@@ -204,6 +204,7 @@ def test_edited_by_hand_meanwhile():
     setup = Registration(front, daemon)
     setup.run("--apply")
     milters = setup.findings("--check")["smtpd_milters"]["is"]
+    front.set(default_transport="smtp:")  # which has nothing of ours any more
     edit(front, lambda text: text.replace("initial_destination_concurrency = 100", "initial_destination_concurrency = 7")
          .replace("biff = no", "biff = no\n# added by hand\nmessage_size_limit = 1000000"))
     front.postconf("-e", f"smtpd_milters={milters}, inet:127.0.0.1:2")
@@ -218,8 +219,10 @@ def test_edited_by_hand_meanwhile():
     scene.equal([line for line in text.splitlines() if "relaypool" in line.replace(settings.work(), "")],
                 ["relaypool_initial_destination_concurrency = 7"], "what is left of relaypool in main.cf")
     assert "relaypool" not in photograph["-M"], photograph["-M"]
+    assert "nothing of relaypool's is in it" in " ".join(said.split()), said
+    assert "default_transport = smtp:\n" in text, text
     front.unset("relaypool_initial_destination_concurrency")
-    setup.run("--undo")
+    assert "default_transport" not in setup.run("--undo")
     assert "nothing to undo" in setup.run("--undo", code=1)
 
 

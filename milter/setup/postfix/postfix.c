@@ -154,9 +154,10 @@ static bool undo(struct instance *instance, struct report *report, char error[SE
 		return false;
 	if (report->counts[FINDING_KEPT] == 0)
 		return finish(instance, report, then, error);
-	char *left = mem_printf("%u setting%s not as --apply left %s and not changed: see above. %s",
-				report->counts[FINDING_KEPT], report->counts[FINDING_KEPT] == 1 ? " is" : "s are",
-				report->counts[FINDING_KEPT] == 1 ? "it" : "them", then);
+	char *left =
+		mem_printf("%u of what --apply made %s not taken back: see what stands above as kept. Change that by "
+			   "hand; another --undo looks at it again. %s",
+			   report->counts[FINDING_KEPT], report->counts[FINDING_KEPT] == 1 ? "was" : "were", then);
 	bool good = finish(instance, report, left, error);
 	free(left);
 	return good;

@@ -66,6 +66,44 @@ static bool restore_whole(const struct undoing *undoing, const struct look *look
 
 /* ---- value by value ---- */
 
+/* Some milter of ours is in the list, with other options. */
+static bool has_socket(const struct made *made, const char *present)
+{
+	size_t i;
+	const json_t *part;
+	bool found = false;
+	json_array_foreach((json_t *)made->parts, i, part)
+	{
+		const char *text = json_string_value(part), *begin = text + strspn(text, "{ ");
+		char *socket = mem_strndup(begin, strcspn(begin, ", }"));
+		found = found || (begin > text && strstr(present, socket));
+		free(socket);
+	}
+	return found;
+}
+
+/* Another value without anything of relaypool's: somebody has undone it himself. What has our name is ours. */
+static bool let_go(const struct made *made, const char *present)
+{
+	return made->kind == ITEM_PARAMETER &&
+	       strncmp(made->name, PLAN_TRANSPORT "_", strlen(PLAN_TRANSPORT "_")) != 0 &&
+	       !(present && (strstr(present, PLAN_TRANSPORT) || has_socket(made, present)));
+}
+
+/* It is what it was before the first --apply. */
+static bool is_back(const struct made *made, const char *present)
+{
+	return made->was && present ? strcmp(made->was, present) == 0 : !made->was && !present;
+}
+
+/* Said once. */
+static void give_up(const struct undoing *undoing, const struct made *made, const char *present)
+{
+	add_finding(undoing, FINDING_NOTE, made, present ? present : "(nothing)", NULL,
+		    "Somebody has changed it since --apply, and nothing of relaypool's is in it any more.");
+	memory_drop(undoing->store, made->kind, made->name);
+}
+
 /* What goes back, as a plan, the last things first; what does not is said. */
 static void plan_back(const struct undoing *undoing, const struct look *look, const char *file, struct plan *back)
 {
@@ -78,9 +116,11 @@ static void plan_back(const struct undoing *undoing, const struct look *look, co
 			continue;
 		if (memory_back(&made, look, &shall, &nothing))
 			plan_add(back, made.kind, made.name, present, shall);
-		else if (!nothing)
+		else if (!is_back(&made, present) && let_go(&made, present))
+			give_up(undoing, &made, present);
+		else if (!is_back(&made, present))
 			add_finding(undoing, FINDING_KEPT, &made, present, made.wrote,
-				    "It was changed since; it is left to you.");
+				    "Somebody has changed it since --apply: it stays as it is.");
 		free(shall);
 	}
 }
