@@ -185,6 +185,8 @@ def test_one_domain_first():
     front.reload()
     send(front, "two", "two.example")
     scene.equal(setup.wrong(), {}, "what is wrong while two domains are applied")
+    assert "for one.example, two.example only" in " ".join(setup.run("--check").split())
+    assert "one.example is not named any more" in " ".join(setup.run("--domain", "two.example").split())
     setup.run("--apply")
     front.reload()
     send(front, "all")

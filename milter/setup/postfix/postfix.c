@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/mem.h"
 #include "postfix.h"
@@ -82,8 +83,43 @@ static void add_items(const struct plan *plan, struct report *report)
 	}
 }
 
+static bool names_domain(const struct setup_request *request, const char *domain)
+{
+	for (size_t i = 0; i < request->domain_count; i++)
+		if (strcasecmp(request->domains[i], domain) == 0)
+			return true;
+	return false;
+}
+
+/* Domains of an earlier --apply that this request does not have. */
+static void add_domains_left(const struct instance *instance, struct report *report)
+{
+	const struct setup_request *request = &instance->request;
+	size_t count;
+	char **before = memory_domains(&instance->store, &count);
+	for (size_t i = 0; request->domain_count > 0 && i < count; i++)
+		if (!names_domain(request, before[i]))
+			report_note(report, "main.cf", "transport_maps",
+				    "%s is not named any more: its mail takes its old way.", before[i]);
+	free(before);
+}
+
+/* " for example.org, example.net only", or "" for all mail; the caller's. */
+static char *domains_text(const struct setup_request *request)
+{
+	char *text = mem_strdup("");
+	for (size_t i = 0; i < request->domain_count; i++) {
+		char *more = mem_printf("%s%s %s%s", text, i == 0 ? " for" : ",", request->domains[i],
+					i + 1 == request->domain_count ? " only" : "");
+		free(text);
+		text = more;
+	}
+	return text;
+}
+
 static void add_obstacles(const struct instance *instance, struct report *report)
 {
+	add_domains_left(instance, report);
 	check_services(&instance->plan, &instance->request, &instance->look, report);
 	check_settings(&instance->plan, &instance->request, &instance->look, report);
 	check_senders(&instance->request, &instance->look, report);
@@ -102,7 +138,7 @@ static void close_look(const struct instance *instance, struct report *report)
 {
 	unsigned changes = changes_of(&instance->plan);
 	unsigned others = report->counts[FINDING_WRONG] + report->counts[FINDING_CONFLICT] - report->stops;
-	char *command = command_of(instance, "--apply");
+	char *command = command_of(instance, "--apply"), *domains = domains_text(&instance->request);
 	char *other = others > 0 ? mem_printf(" %u more %s left to you.", others, others == 1 ? "is" : "are")
 				 : mem_strdup("");
 	if (report->stops > 0)
@@ -112,7 +148,9 @@ static void close_look(const struct instance *instance, struct report *report)
 		report_close(report, "%u change%s needed. %s makes %s, --undo reverts.%s", changes,
 			     changes == 1 ? "" : "s", command, changes == 1 ? "it" : "them", other);
 	else
-		report_close(report, "relaypool is registered with Postfix; nothing has to be changed.%s", other);
+		report_close(report, "relaypool is registered with Postfix%s; nothing has to be changed.%s", domains,
+			     other);
+	free(domains);
 	free(command);
 	free(other);
 }
