@@ -240,6 +240,9 @@ def test_nobody_listens():
     setup.run("--apply", "--force")
     scene.equal(setup.wrong(), {"milter": "wrong", "lmtp": "wrong"}, "what is wrong while relaypoold does not run")
     setup.run("--check", code=1)
+    said = " ".join(setup.run("--undo", "--reload", code=1).split())
+    assert "Postfix has not read them: it does not run" in said and "removed: there was none before" in said, said
+    scene.equal(setup.photograph(), before, "files after --undo")
 
 
 def test_edited_between_two_applies():

@@ -30,15 +30,25 @@ static char *command_of(const struct instance *instance, const char *option)
 
 /* ---- reading the configuration again ---- */
 
-static bool reload(const struct instance *instance, char error[SETUP_ERROR_SIZE])
+static bool command_postfix(const struct instance *instance, const char *command, char error[SETUP_ERROR_SIZE])
 {
 	const char *name = instance->request.instance;
-	const char *named[] = {"postmulti", "-i", name, "-p", "reload", NULL};
-	const char *plain[] = {"postfix", "-c", instance->look.directory, "reload", NULL};
+	const char *named[] = {"postmulti", "-i", name, "-p", command, NULL};
+	const char *plain[] = {"postfix", "-c", instance->look.directory, command, NULL};
 	struct run run;
 	bool good = run_program(name ? named : plain, RUN_LIMIT, &run, error);
 	run_free(&run);
 	return good;
+}
+
+static bool reload(const struct instance *instance, char error[SETUP_ERROR_SIZE])
+{
+	char why[SETUP_ERROR_SIZE];
+	if (command_postfix(instance, "reload", error))
+		return true;
+	if (!command_postfix(instance, "status", why))
+		snprintf(error, SETUP_ERROR_SIZE, "it does not run, and reads them when it is started");
+	return false;
 }
 
 /* How it goes on: all of this holds for a Postfix that runs only when it has read it. */

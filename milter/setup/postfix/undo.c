@@ -266,7 +266,8 @@ static bool restore_made_file(const struct undoing *undoing, const struct made *
 	} else {
 		good = !text || store_restore_file(undoing->store, made->name, error);
 		if (good && text)
-			add_finding(undoing, FINDING_RESTORED, made, NULL, NULL, NULL);
+			add_finding(undoing, FINDING_RESTORED, made, NULL, NULL,
+				    made->was ? NULL : "It is removed: there was none before.");
 		if (good)
 			memory_drop(undoing->store, made->kind, made->name);
 	}
@@ -277,7 +278,7 @@ static bool restore_made_file(const struct undoing *undoing, const struct made *
 static void remove_directory(const struct undoing *undoing, const struct made *made)
 {
 	if (rmdir(made->name) == 0)
-		add_finding(undoing, FINDING_RESTORED, made, NULL, NULL, NULL);
+		add_finding(undoing, FINDING_RESTORED, made, NULL, NULL, "It is removed: there was none before.");
 	else if (errno != ENOENT)
 		add_finding(undoing, FINDING_NOTE, made, NULL, NULL,
 			    "It stays: it is not empty. Remove it when relaypoold does not use it any more.");
