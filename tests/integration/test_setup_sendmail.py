@@ -205,6 +205,13 @@ def test_what_does_not_build_or_load_changes_nothing():
         scene.equal(_files(), before, f"after refusing {said}")
 
 
+def test_a_directory_that_its_group_may_write_to():
+    site = QuietSite()
+    os.chmod("/run/relaypool", 0o775)
+    found = [entry for entry in site.setup("--apply", code=1)["findings"] if entry["name"] == "milter"]
+    assert "chmod 755 /run/relaypool" in found[0]["why"], found
+
+
 def test_nobody_listens():
     site = QuietSite()
     before = _files()

@@ -14,6 +14,8 @@
 #include "sendmail.h"
 #include "setup/listening.h"
 
+#define PLACE "/run/relaypool"
+
 /* One directory above a socket, as safedirpath() of Sendmail judges it; the caller's. */
 static char *directory_refused(const char *path)
 {
@@ -68,16 +70,26 @@ char *socket_unfit(const struct endpoint *endpoint, const struct conf *conf)
 	return why;
 }
 
+/* Where it is to be: what is wrong is the directory. */
+static bool in_its_place(const struct endpoint *endpoint)
+{
+	return endpoint->kind == ENDPOINT_UNIX && strncmp(endpoint->path, PLACE "/", sizeof(PLACE)) == 0;
+}
+
 /* `key` of relaypool.conf. */
 static void check_socket(const struct endpoint *endpoint, const char *key, const struct conf *conf,
 			 struct report *report)
 {
 	char text[NET_NAME_SIZE], *why = socket_unfit(endpoint, conf), *advice = NULL;
-	if (why)
-		advice = mem_printf(
-			"Sendmail does not take this socket: %s. Set %s = \"unix:/run/relaypool/%s.sock\" and restart "
-			"relaypoold.",
-			why, key, key);
+	if (why && in_its_place(endpoint))
+		advice = mem_printf("Sendmail does not take this socket: %s. As root: chown %s " PLACE
+				    " && chmod 755 " PLACE,
+				    why, conf->user ? conf->user : "root");
+	else if (why)
+		advice = mem_printf("Sendmail does not take this socket: %s. Set %s = \"unix:" PLACE
+				    "/%s.sock\" and restart "
+				    "relaypoold.",
+				    why, key, key);
 	report_add(report, &(struct finding){.state = why ? FINDING_WRONG : FINDING_OK,
 					     .where = "relaypool.conf",
 					     .name = key,
