@@ -62,6 +62,19 @@ int listening_probe(const struct endpoint *endpoint)
 	return endpoint->kind == ENDPOINT_UNIX ? probe_unix(endpoint->path) : probe_inet(endpoint);
 }
 
+/* Why, and what to do first; the caller's. */
+static char *reason_of(const struct endpoint *endpoint, int reason)
+{
+	char *directory = mem_strdup(endpoint->kind == ENDPOINT_UNIX ? endpoint->path : "/");
+	*strrchr(directory, '/') = '\0';
+	bool lacks = reason == ENOENT && *directory && access(directory, F_OK) == -1;
+	char *text = lacks ? mem_printf("There is no directory %s: make it as the README says, then start relaypoold.",
+					directory)
+			   : mem_printf("Nobody listens there (%s): start relaypoold first.", strerror(reason));
+	free(directory);
+	return text;
+}
+
 void listening_check(const struct endpoint *endpoint, const char *name, const char *meanwhile, struct report *report)
 {
 	int reason = listening_probe(endpoint);
@@ -69,10 +82,8 @@ void listening_check(const struct endpoint *endpoint, const char *name, const ch
 		report_note(report, "socket", name, "Whether relaypoold listens there can be seen by root only.");
 		return;
 	}
-	char text[NET_NAME_SIZE];
-	char *why = reason ? mem_printf("Nobody listens there (%s): start relaypoold first. %s", strerror(reason),
-					meanwhile)
-			   : NULL;
+	char text[NET_NAME_SIZE], *first = reason ? reason_of(endpoint, reason) : NULL;
+	char *why = reason ? mem_printf("%s %s", first, meanwhile) : NULL;
 	report_add(report, &(struct finding){.state = reason ? FINDING_WRONG : FINDING_OK,
 					     .where = "socket",
 					     .name = name,
@@ -80,4 +91,5 @@ void listening_check(const struct endpoint *endpoint, const char *name, const ch
 					     .why = why,
 					     .stops = reason != 0});
 	free(why);
+	free(first);
 }

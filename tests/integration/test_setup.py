@@ -237,6 +237,10 @@ def test_nobody_listens():
     said = setup.run("--apply", code=1)
     assert "start relaypoold first" in " ".join(said.split()) and "Nothing was changed" in said, said
     scene.equal(setup.photograph(), before, "files after a refusal")
+    os.rename(daemon.sockets, f"{daemon.sockets}.away")
+    said = setup.run("--apply", code=1)
+    assert "make it as the README says, then start relaypoold" in " ".join(said.split()), said
+    os.rename(f"{daemon.sockets}.away", daemon.sockets)
     setup.run("--apply", "--force")
     scene.equal(setup.wrong(), {"milter": "wrong", "lmtp": "wrong"}, "what is wrong while relaypoold does not run")
     setup.run("--check", code=1)

@@ -282,9 +282,11 @@ def test_interrupted_between_the_two_files():
     os.chdir("/etc")
     for paths in ((MC, CF), (CF,)):
         site.daemon.write_config(milter=f"unix:{site.daemon.sockets}/milter.sock")
+        site.daemon.listen()
         site.setup("--apply")
         applied = {path: _read(path) for path in paths}
         site.daemon.write_config(milter="inet:8899@127.0.0.1")
+        site.daemon.listen()
         site.setup("--apply")
         for path, content in applied.items():
             with open(path, "wb") as file:
@@ -318,6 +320,7 @@ def test_what_would_keep_mail_away_is_in_the_way():
                        "--domain", "x.inner.example", "--domain", "other.example")
     _expect_in_the_way(site, text.replace(mailer, b"ifdef(`nonesuch', `\n" + mailer + b"')dnl\n"), ["made of sendmail.mc"])
     site.daemon.write_config(failover="direct", smtp="inet:25@127.0.0.2")
+    site.daemon.listen()
     _expect_in_the_way(site, text + b"DAEMON_OPTIONS(`Name=everywhere')dnl\n", ["DaemonPortOptions"])
     with open(MC, "wb") as file:
         file.write(text + b"define(`confHOST_STATUS_DIRECTORY', `/run/front/hosts')dnl\n")
@@ -361,10 +364,13 @@ def test_set_up_by_hand_is_seen_and_left():
     scene.equal(_files(), before, "after applying")
     site.daemon.write_config(milter="unix:/run/elsewhere/milter.sock", lmtp="unix:/run/elsewhere/lmtp.sock")
     scene.equal(_states(site.setup("--check", code=1), "wrong"),
-                [("sendmail.cf", "milter relaypool S="), ("sendmail.cf", "mailer relaypool A=")], "wrong")
+                [("socket", "milter"), ("socket", "lmtp"), ("sendmail.cf", "milter relaypool S="),
+                 ("sendmail.cf", "mailer relaypool A=")], "wrong")
     with open(MC, "wb") as file:
         file.write(text)
     site.make()
+    sockets = site.daemon.sockets
+    site.daemon.write_config(milter=f"unix:{sockets}/milter.sock", lmtp=f"unix:{sockets}/lmtp.sock")
     site.setup("--apply")
     twice = _read(MC).replace(b"dnl relaypool end", b"dnl relaypool end\nFEATURE(`relaypool')dnl")
     with open(MC, "wb") as file:
