@@ -83,7 +83,7 @@ bool spell_is_route(const char *element, const void *unused);
 /* The LMTP listener that Postfix is to use. */
 const struct endpoint *spell_listener(const struct conf *conf, const struct look *look);
 
-/* ---- plan.c: what relaypool wants ---- */
+/* ---- item.c: what is there, and what shall be ---- */
 
 #define PLAN_TRANSPORT "relaypool"
 #define PLAN_HEADER_CHECKS "relaypool_header_checks" /* below config_directory */
@@ -112,13 +112,15 @@ struct plan {
 	char *problem;        /* why there can be none; NULL */
 };
 
-void plan_make(struct plan *plan, const struct setup_request *request, const struct look *look);
 void plan_free(struct plan *plan);
 /* The texts are copied. */
 struct item *plan_add(struct plan *plan, enum item_kind kind, const char *name, const char *was, const char *shall);
 bool plan_done(const struct plan *plan); /* every item is right */
 const char *item_where(const struct item *item);
 
+/* ---- plan.c: what relaypool wants ---- */
+
+void plan_make(struct plan *plan, const struct setup_request *request, const struct look *look);
 /* The services, entry.c; `deliveries` at once. */
 void plan_entries(struct plan *plan, const struct look *look, const struct conf *conf, unsigned deliveries);
 /* Seconds of a time as main.cf writes it, such as "600s" or "2h"; -1 if it is none. */
