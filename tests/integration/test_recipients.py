@@ -31,12 +31,16 @@ def test_too_many_recipients_for_one_transaction_go_in_the_next():
     scene.equal(scene.statuses(front), {"sent": 35}, "what the front logged")
 
 
-def test_relay_without_dsn_gives_the_sender_the_report_it_asked_for():
+def expect_a_report_though_the_relay_has_no_dsn(**options):
     relay = ScriptedRelay(keywords=("PIPELINING", "8BITMIME"))
-    front, _daemon = scene.pooled(relay_section("far", relay))
+    front, _daemon = scene.pooled(relay_section("far", relay), **options)
     scene.inject([Message(1, recipients=("first@far.example",))])  # relaypoold learns what the relay announces
     front.drain(20, flush=False)
     scene.inject([Message(2, sender="alice@front.test", recipients=[("far@far.example", " NOTIFY=SUCCESS")])])
     front.drain(20, flush=False)
     settings.wait_until(lambda: front.mailbox("alice"), 10, "the report")
     assert b"Action: relayed" in front.mailbox("alice")[0], front.mailbox("alice")
+
+
+def test_relay_without_dsn_gives_the_sender_the_report_it_asked_for():
+    expect_a_report_though_the_relay_has_no_dsn()

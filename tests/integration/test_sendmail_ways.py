@@ -4,13 +4,13 @@ import os
 import quopri
 import re
 
+import test_recipients
 import test_tag
 import test_why
 from lib import scene, settings, verify
 from lib.daemon import relay_section
 from lib.holding import HoldingRelay
 from lib.message import Message
-from lib.scripted import ScriptedRelay
 from lib.sendmail import FrontSendmail
 
 # Queue groups by the recipient's domain: of one no envelope has more than two recipients, so that they are split again.
@@ -82,14 +82,7 @@ def test_address_literals_quoted_local_parts_and_what_dsn_asks_for():
 
 
 def test_relay_without_dsn_gives_the_sender_the_report_it_asked_for():
-    relay = ScriptedRelay(keywords=("PIPELINING", "8BITMIME"))
-    front, _daemon = scene.pooled(relay_section("far", relay), front=FrontSendmail())
-    scene.inject([Message(1, recipients=("first@far.example",))])  # relaypoold learns what the relay announces
-    front.drain(20, flush=False)
-    scene.inject([Message(2, sender="alice@front.test", recipients=[("far@far.example", " NOTIFY=SUCCESS")])])
-    front.drain(20, flush=False)
-    settings.wait_until(lambda: front.mailbox("alice"), 10, "the report")
-    assert b"Action: relayed" in front.mailbox("alice")[0], front.mailbox("alice")
+    test_recipients.expect_a_report_though_the_relay_has_no_dsn(front=FrontSendmail())
 
 
 def test_relay_without_8bitmime_gets_seven_bits():
