@@ -115,7 +115,6 @@ struct list *connection_node(struct connection *c);                          /* 
 struct connection *connection_of_node(struct list *node);
 enum connection_state connection_state(const struct connection *c);
 struct pool *connection_pool(const struct connection *c);
-const struct relay_conf *connection_relay(const struct connection *c);
 const struct capabilities *connection_announced(const struct connection *c);
 unsigned connection_id(const struct connection *c);
 unsigned connection_uses(const struct connection *c);

@@ -636,11 +636,6 @@ struct pool *connection_pool(const struct connection *c)
 	return c->pool;
 }
 
-const struct relay_conf *connection_relay(const struct connection *c)
-{
-	return c->relay;
-}
-
 const struct capabilities *connection_announced(const struct connection *c)
 {
 	return &c->caps;

@@ -39,11 +39,6 @@ char *list_with_first(const char *list, const char *element)
 	return list_empty_text(list) ? mem_strdup(element) : mem_printf("%s, %s", element, list);
 }
 
-bool list_element_is(const char *element, const void *text)
-{
-	return strcmp(element, text) == 0;
-}
-
 /* Takes the octets from `begin` to `end` out of the text. */
 static void cut(char *text, size_t begin, size_t end)
 {

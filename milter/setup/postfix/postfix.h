@@ -22,7 +22,6 @@ char *list_with_last(const char *list, const char *element);
 char *list_with_first(const char *list, const char *element);
 /* The list without every element that `is_ours` recognises, the rest to the octet as it was; the caller's. */
 char *list_without(const char *list, bool (*is_ours)(const char *element, const void *arg), const void *arg);
-bool list_element_is(const char *element, const void *text); /* for list_without(): equal */
 
 enum item_kind {
 	ITEM_PARAMETER = 0, /* main.cf */

@@ -27,6 +27,11 @@ static void assert_text(char *text, const char *expected)
 	free(text);
 }
 
+static bool is_text(const char *element, const void *text)
+{
+	return strcmp(element, text) == 0;
+}
+
 START_TEST(elements_are_as_postfix_reads_them)
 {
 	assert_elements("", "");
@@ -47,10 +52,10 @@ START_TEST(ours_goes_in_and_comes_out)
 		"", "inet:a:1", "inet:a:1,  inet:b:2", "inet:a:1 inet:b:2", "{ a, b }, c", "inet:a:1,"};
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
 		char *last = list_with_last(lists[i], "{ unix:x, y=z }");
-		assert_text(list_without(last, list_element_is, "{ unix:x, y=z }"), i == 5 ? "inet:a:1" : lists[i]);
+		assert_text(list_without(last, is_text, "{ unix:x, y=z }"), i == 5 ? "inet:a:1" : lists[i]);
 		free(last);
 		char *first = list_with_first(lists[i], "{ unix:x, y=z }");
-		assert_text(list_without(first, list_element_is, "{ unix:x, y=z }"), lists[i]);
+		assert_text(list_without(first, is_text, "{ unix:x, y=z }"), lists[i]);
 		free(first);
 	}
 }
@@ -58,10 +63,10 @@ END_TEST
 
 START_TEST(ours_comes_out_of_the_middle_and_more_than_once)
 {
-	assert_text(list_without("a, x, b", list_element_is, "x"), "a, b");
-	assert_text(list_without("x, a, x,b  x", list_element_is, "x"), "a,b");
-	assert_text(list_without("x x", list_element_is, "x"), "");
-	assert_text(list_without("xx, { x }", list_element_is, "x"), "xx, { x }");
+	assert_text(list_without("a, x, b", is_text, "x"), "a, b");
+	assert_text(list_without("x, a, x,b  x", is_text, "x"), "a,b");
+	assert_text(list_without("x x", is_text, "x"), "");
+	assert_text(list_without("xx, { x }", is_text, "x"), "xx, { x }");
 }
 END_TEST
 
