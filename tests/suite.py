@@ -116,7 +116,7 @@ def integration(name, directory, options, **environment):
                                env={**os.environ, "RELAYPOOL_BUILD": directory, **environment})
     closing = None
     for line in process.stdout:
-        if re.match(r"FAIL |[\w.]*(Error|Expired|Failed)\b", line):
+        if re.match(r'FAIL |[\w.]*(Error|Expired|Failed)\b|  File ".*/test_', line):
             failures.append(line.rstrip("\n"))
         closing = re.fullmatch(r"(\d+) passed, (\d+) failed\n", line)
         if not closing:

@@ -590,6 +590,7 @@ def test_sendmail_by_relaypoolctl():
     _submit_here(front, "pooled@example.net")
     scene.equal(len(_by_relays(daemon)), 1, "messages by relaypoold")
     guide.run("BY RELAYPOOLCTL", 3)
+    _wait_for_restart(front)
     scene.equal([_read(path) for path in (MC, "/etc/mail/sendmail.cf")], before, "files after the undoing")
     guide.run("BY RELAYPOOLCTL", 4)
     _wait_for_restart(front)
