@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "base/passed.h"
 #include "base/process.h"
 #include "base/spool.h"
 #include "ingest/listener.h"
@@ -325,12 +326,21 @@ static char *directory_of(const struct endpoint *endpoint)
 /* What the verbs and the metrics look at. */
 static struct control_doors doors = {.look = look, .reload = reload};
 
-static bool open_control(gid_t group, char error[PROCESS_ERROR_SIZE])
+/* A service manager's, or one of our own in a directory that is made if it is missing. */
+static int control_socket(gid_t group, char error[PROCESS_ERROR_SIZE])
 {
+	int fd = passed_socket(&self.conf->control);
+	if (fd != -1)
+		return fd;
 	char *directory = directory_of(&self.conf->control);
 	bool there = process_directory(directory, 0755, &self.user, error);
 	free(directory);
-	int fd = there ? net_listen(&self.conf->control, group, self.conf->socket_mode, error) : -1;
+	return there ? net_listen(&self.conf->control, group, self.conf->socket_mode, error) : -1;
+}
+
+static bool open_control(gid_t group, char error[PROCESS_ERROR_SIZE])
+{
+	int fd = control_socket(group, error);
 	if (fd == -1)
 		return false;
 	doors.owner = self.user.uid;
@@ -362,6 +372,15 @@ static bool open_lmtp(char error[PROCESS_ERROR_SIZE])
 
 static bool open_milter(gid_t group, char error[PROCESS_ERROR_SIZE])
 {
+	char name[NET_NAME_SIZE];
+	if (passed_has(&self.conf->milter)) {
+		snprintf(
+			error, PROCESS_ERROR_SIZE,
+			"milter = \"%s\": the service manager has passed this socket, and libmilter takes none that it "
+			"has not made: take it out of the socket unit",
+			endpoint_format(&self.conf->milter, name));
+		return false;
+	}
 	const struct milter_settings settings = {.endpoint = self.conf->milter,
 						 .group = group,
 						 .mode = self.conf->socket_mode,
@@ -385,7 +404,8 @@ static gid_t group_of(const struct endpoint *endpoint)
 static bool give_away(const struct endpoint *endpoint, char error[PROCESS_ERROR_SIZE])
 {
 	char why[NET_ERROR_SIZE];
-	if (!self.user.change || net_set_owner(endpoint, self.user.uid, group_of(endpoint), why))
+	if (!self.user.change || passed_has(endpoint) ||
+	    net_set_owner(endpoint, self.user.uid, group_of(endpoint), why))
 		return true;
 	snprintf(error, PROCESS_ERROR_SIZE, "cannot give a socket to user %s: %s", self.user.name, why);
 	return false;
@@ -399,6 +419,7 @@ static bool open_sockets(char error[PROCESS_ERROR_SIZE])
 	    !open_control(group, error) || !open_milter(group, error))
 		return false;
 	open_metrics();
+	passed_close_rest();
 	for (size_t i = 0; i < self.conf->lmtp_count; i++)
 		if (!give_away(&self.conf->lmtp[i], error))
 			return false;
@@ -423,6 +444,7 @@ static void take_signals(void)
 /* Everything up to the loop, in this order: what needs root, then what must not have it. */
 static bool start(char error[ERROR_SIZE])
 {
+	passed_take(); /* they are passed to this process, and what it opens comes after them */
 	bool placed = self.foreground || process_background(error); /* before there are threads */
 	log_open(self.foreground ? LOG_TO_STDERR : LOG_TO_SYSLOG, self.verbose);
 	self.conf = placed ? conf_load(self.path, error) : NULL;
@@ -487,7 +509,8 @@ static int finish(void)
 	flush_stop();
 	control_free(self.control);
 	scrape_free(self.scrape);
-	unlink(self.began->control.path);
+	if (!passed_has(&self.began->control))
+		unlink(self.began->control.path);
 	listener_free(self.listener);
 	stats_stop(); /* it still asks the router, and so do the stalls */
 	stall_stop();

@@ -31,6 +31,8 @@ bool endpoint_parse(const char *text, struct endpoint *endpoint, char error[NET_
 /* As libmilter and relaypool.conf spell it. Returns `out`. */
 const char *endpoint_format(const struct endpoint *endpoint, char out[NET_NAME_SIZE]);
 bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
+/* Whether both lead to one socket, however they are spelt: localhost, another form of an address, a link to the file. */
+bool endpoint_same_place(const struct endpoint *a, const struct endpoint *b);
 
 /*
  * Before a unix socket is made: removes a stale file nobody answers on; false if somebody does (or the path cannot
@@ -48,6 +50,12 @@ bool net_set_owner(const struct endpoint *endpoint, uid_t user, gid_t group, cha
  * an address or localhost (127.0.0.1). -1 with the reason in `error`.
  */
 int net_listen(const struct endpoint *endpoint, gid_t group, mode_t mode, char error[NET_ERROR_SIZE]) MUST_CHECK;
+
+/*
+ * Where a socket listens that somebody else has made, its host in numbers. False if `fd` is not a listening stream socket,
+ * or is at an address that no endpoint can name.
+ */
+bool net_listening_at(int fd, struct endpoint *endpoint) MUST_CHECK;
 
 /* Starts a non-blocking TCP connection, close-on-exec, TCP_NODELAY. -1 with errno, else a socket in progress. */
 int net_connect(const struct sockaddr *address, socklen_t length) MUST_CHECK;

@@ -1,6 +1,7 @@
 /*
  * The process as the system sees it: its user, its limits, its place in the background, its lock, its readiness.
- * Called by main, once each, in the order given here; knows nothing of mail.
+ * Called by main, once each, in the order given here, and by what else a service manager is spoken to for; knows nothing
+ * of mail.
  */
 #ifndef BASE_PROCESS_H
 #define BASE_PROCESS_H
@@ -68,5 +69,11 @@ void process_ready(void);
 
 /* Tells the service manager (sd_notify(3) without its library): "READY=1". Harmless without NOTIFY_SOCKET. */
 void process_notify(const char *state);
+
+/*
+ * A number that the service manager tells by the environment, and takes it out of there: what we start is not to believe
+ * it its own. -1 if there is none. Before threads run.
+ */
+int64_t process_take_number(const char *variable);
 
 #endif

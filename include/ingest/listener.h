@@ -13,7 +13,7 @@
 struct listener;
 
 /*
- * Listens on every `lmtp` endpoint and on `smtp`. Holds the snapshot; copies key and functions. NULL with one sentence
+ * Listens on every `lmtp` endpoint and on `smtp`, on what a service manager has passed (base/passed.h) where it has. Holds the snapshot; copies key and functions. NULL with one sentence
  * in `error` if an endpoint cannot be had; nothing is open then.
  */
 struct listener *listener_create(struct conf *conf, const struct tag_key *key, const struct ingest_router *relay,
@@ -28,7 +28,7 @@ void listener_free(struct listener *listener);
 bool listener_reload(struct listener *listener, struct conf *conf, char error[NET_ERROR_SIZE]) MUST_CHECK;
 
 /*
- * Closes the sockets and removes their files. Sessions get 421 4.3.2 once they are between two transactions; a message
+ * Closes the sockets and removes their files; a service manager's are left to it. Sessions get 421 4.3.2 once they are between two transactions; a message
  * that waits gets its verdicts first.
  */
 void listener_stop(struct listener *listener);

@@ -278,7 +278,7 @@ static void listening_serve(struct listening *listening, struct scrape *scrape)
 	if (!listening->listener)
 		abort();
 	evconnlistener_set_error_cb(listening->listener, scrape_accept_failed);
-	log_notice("listening: endpoint=%s", endpoint_format(&listening->endpoint, name));
+	log_notice("listening: endpoint=%s, passed=no", endpoint_format(&listening->endpoint, name));
 }
 
 bool scrape_prepare(struct scrape *scrape, const struct conf *conf, char error[NET_ERROR_SIZE])

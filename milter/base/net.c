@@ -148,6 +148,43 @@ bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
 	return a->port == b->port && strcasecmp(a->host, b->host) == 0;
 }
 
+/* The address of an inet endpoint; names are not looked up, since that may take long. */
+static struct addrinfo *numeric_address(const struct endpoint *endpoint)
+{
+	const char *host = strcasecmp(endpoint->host, "localhost") == 0 ? "127.0.0.1" : endpoint->host;
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *address = NULL;
+	char port[8];
+	snprintf(port, sizeof port, "%u", endpoint->port);
+	return getaddrinfo(host, port, &hints, &address) == 0 ? address : NULL;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+	struct stat first, second;
+	return strcmp(a, b) == 0 || (stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
+				     first.st_ino == second.st_ino);
+}
+
+static bool same_address(const struct endpoint *a, const struct endpoint *b)
+{
+	struct addrinfo *first = numeric_address(a), *second = numeric_address(b);
+	bool same = first && second && first->ai_addrlen == second->ai_addrlen &&
+		    memcmp(first->ai_addr, second->ai_addr, first->ai_addrlen) == 0;
+	if (first)
+		freeaddrinfo(first);
+	if (second)
+		freeaddrinfo(second);
+	return same;
+}
+
+bool endpoint_same_place(const struct endpoint *a, const struct endpoint *b)
+{
+	if (a->kind != b->kind)
+		return false;
+	return a->kind == ENDPOINT_UNIX ? same_file(a->path, b->path) : same_address(a, b);
+}
+
 /* ---- listening ---- */
 
 static socklen_t unix_address(const struct endpoint *endpoint, struct sockaddr_un *address)
@@ -293,21 +330,10 @@ static int bind_unix(const struct endpoint *endpoint, gid_t group, mode_t mode, 
 	return fd;
 }
 
-/* The address of an inet endpoint; names are not looked up, since that may take long. */
-static struct addrinfo *listening_address(const struct endpoint *endpoint)
-{
-	const char *host = strcasecmp(endpoint->host, "localhost") == 0 ? "127.0.0.1" : endpoint->host;
-	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
-	struct addrinfo *address = NULL;
-	char port[8];
-	snprintf(port, sizeof port, "%u", endpoint->port);
-	return getaddrinfo(host, port, &hints, &address) == 0 ? address : NULL;
-}
-
 static int bind_inet(const struct endpoint *endpoint, char error[NET_ERROR_SIZE])
 {
 	char name[NET_NAME_SIZE];
-	struct addrinfo *address = listening_address(endpoint);
+	struct addrinfo *address = numeric_address(endpoint);
 	if (!address) {
 		fail(error, "%s: give the address in numbers, or localhost", endpoint_format(endpoint, name));
 		return -1;
@@ -337,6 +363,39 @@ int net_listen(const struct endpoint *endpoint, gid_t group, mode_t mode, char e
 		fd = -1;
 	}
 	return fd;
+}
+
+union address {
+	struct sockaddr any;
+	struct sockaddr_un un;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+/* False for an address that no endpoint can name, such as an abstract one. */
+static bool endpoint_at(const union address *address, struct endpoint *endpoint)
+{
+	memset(endpoint, 0, sizeof *endpoint);
+	if (address->any.sa_family == AF_UNIX) {
+		endpoint->kind = ENDPOINT_UNIX;
+		memcpy(endpoint->path, address->un.sun_path, sizeof endpoint->path - 1);
+		return endpoint->path[0] == '/';
+	}
+	bool ip4 = address->any.sa_family == AF_INET;
+	const void *octets = ip4 ? (const void *)&address->in.sin_addr : (const void *)&address->in6.sin6_addr;
+	endpoint->kind = ENDPOINT_INET;
+	endpoint->port = ntohs(ip4 ? address->in.sin_port : address->in6.sin6_port);
+	return inet_ntop(address->any.sa_family, octets, endpoint->host, sizeof endpoint->host) != NULL;
+}
+
+bool net_listening_at(int fd, struct endpoint *endpoint)
+{
+	union address address = {0};
+	socklen_t length = sizeof address, size = sizeof(int);
+	int listens = 0, type = 0;
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
+	       getsockname(fd, &address.any, &length) == 0 && endpoint_at(&address, endpoint);
 }
 
 /* ---- connecting ---- */

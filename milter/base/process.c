@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -253,4 +254,15 @@ void process_notify(const char *state)
 		return;
 	(void)sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&address, length);
 	close(fd);
+}
+
+int64_t process_take_number(const char *variable)
+{
+	const char *text = getenv(variable);
+	char *end = NULL;
+	errno = 0;
+	intmax_t number = text ? strtoimax(text, &end, 10) : -1;
+	bool valid = text && errno == 0 && end != text && *end == '\0' && number >= 0;
+	unsetenv(variable);
+	return valid ? number : -1;
 }

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "base/passed.h"
 #include "ingest/listener.h"
 
 #define ACCEPTS_PER_TURN 32 /* of one socket, so that sessions have their turn too */
@@ -33,6 +34,7 @@ struct listening_socket {
 	struct endpoint endpoint;
 	enum protocol protocol;
 	int fd;
+	bool passed;         /* a service manager's: only the descriptor is ours */
 	struct event *event; /* pending only while accepting */
 	struct stat file;    /* of a unix socket, as it was made: another daemon's is not removed */
 	bool wanted;         /* while reloading: the new snapshot has it */
@@ -130,17 +132,37 @@ static bool file_stands(const struct listening_socket *sock)
 		now.st_ino == sock->file.st_ino);
 }
 
+/* Of a passed socket the descriptor alone: the manager listens on, and who connects waits for the next one to accept. */
 static void socket_close(struct listening_socket *sock)
 {
 	char name[NET_NAME_SIZE];
 
 	log_notice("closed: endpoint=%s", endpoint_format(&sock->endpoint, name));
-	if (sock->endpoint.kind == ENDPOINT_UNIX && file_stands(sock) && unlink(sock->endpoint.path) == -1)
+	if (!sock->passed && sock->endpoint.kind == ENDPOINT_UNIX && file_stands(sock) &&
+	    unlink(sock->endpoint.path) == -1)
 		log_warning("%s: cannot remove the socket: %s", sock->endpoint.path, strerror(errno));
 	list_remove(&sock->node);
 	event_free(sock->event);
 	close(sock->fd);
 	free(sock);
+}
+
+/* One that was passed, or else one of our own. -1 with the reason in `error`. */
+static int socket_find(const struct endpoint *endpoint, gid_t group, mode_t mode, bool *passed,
+		       char error[NET_ERROR_SIZE])
+{
+	char name[NET_NAME_SIZE];
+	int fd = passed_socket(endpoint);
+
+	*passed = fd != -1;
+	if (fd == -1 && passed_has(endpoint))
+		snprintf(error, NET_ERROR_SIZE,
+			 "%.100s: the service manager listens there, and passes its socket at a start only: restart "
+			 "relaypoold",
+			 endpoint_format(endpoint, name));
+	else if (fd == -1)
+		fd = net_listen(endpoint, group, mode, error);
+	return fd;
 }
 
 /* Opened, and not yet watched. NULL with the reason in `error`. */
@@ -149,7 +171,8 @@ static struct listening_socket *socket_open(struct listener *listener, const str
 					    char error[NET_ERROR_SIZE])
 {
 	char name[NET_NAME_SIZE];
-	int fd = net_listen(endpoint, group, mode, error);
+	bool passed;
+	int fd = socket_find(endpoint, group, mode, &passed, error);
 
 	if (fd == -1)
 		return NULL;
@@ -160,11 +183,12 @@ static struct listening_socket *socket_open(struct listener *listener, const str
 	sock->protocol = protocol;
 	sock->wanted = true;
 	sock->fd = fd;
+	sock->passed = passed;
 	sock->event = event_new(loop_base(), fd, EV_READ | EV_PERSIST, on_connection, sock);
 	assert(sock->event != NULL);
 	if (endpoint->kind == ENDPOINT_UNIX && stat(endpoint->path, &sock->file) == -1)
 		sock->file = (struct stat){0};
-	log_notice("listening: endpoint=%s", endpoint_format(endpoint, name));
+	log_notice("listening: endpoint=%s, passed=%s", endpoint_format(endpoint, name), passed ? "yes" : "no");
 	return sock;
 }
 
@@ -199,7 +223,8 @@ static bool want(struct listener *listener, struct list *fresh, const struct con
 
 	LIST_EACH (node, next, &listener->sockets) {
 		struct listening_socket *sock = LIST_ENTRY_OF(node, struct listening_socket, node);
-		if (sock->protocol == protocol && endpoint_equal(&sock->endpoint, endpoint) && file_stands(sock)) {
+		if (sock->protocol == protocol && endpoint_equal(&sock->endpoint, endpoint) &&
+		    (sock->passed || file_stands(sock))) {
 			sock->wanted = true;
 			return true;
 		}
@@ -220,7 +245,10 @@ static bool want_all(struct listener *listener, struct list *fresh, const struct
 	return !conf->has_smtp || want(listener, fresh, conf, &conf->smtp, PROTOCOL_SMTP, error);
 }
 
-/* A socket that stays open gets the new group and mode, if they are new: after the start chgrp may not be allowed. */
+/*
+ * A socket of ours that stays open gets the new group and mode, if they are new: after the start chgrp may not be
+ * allowed.
+ */
 static void renew_access(const struct listening_socket *sock, const struct conf *old, const struct conf *conf)
 {
 	char error[NET_ERROR_SIZE];
@@ -236,14 +264,31 @@ static void renew_access(const struct listening_socket *sock, const struct conf 
 		log_warning("%s", error);
 }
 
+/* What the manager has passed is its own to look after, and ours to tell of. */
+static void look_at_passed(const struct listening_socket *sock)
+{
+	char name[NET_NAME_SIZE];
+
+	endpoint_format(&sock->endpoint, name);
+	if (!sock->wanted)
+		log_warning("%s: the service manager goes on listening there, and who connects waits: stop its socket "
+			    "unit",
+			    name);
+	else if (!file_stands(sock))
+		log_warning("%s: the socket's file was removed or replaced: restart its socket unit and relaypoold",
+			    name);
+}
+
 /* Closes what the new snapshot does not have. */
 static void keep_wanted(struct listener *listener, const struct conf *conf)
 {
 	LIST_EACH (node, next, &listener->sockets) {
 		struct listening_socket *sock = LIST_ENTRY_OF(node, struct listening_socket, node);
-		if (sock->wanted)
+		if (sock->passed)
+			look_at_passed(sock);
+		else if (sock->wanted)
 			renew_access(sock, listener->ingest.conf, conf);
-		else
+		if (!sock->wanted)
 			socket_close(sock);
 	}
 }

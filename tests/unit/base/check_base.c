@@ -13,6 +13,7 @@ int main(void)
 	srunner_add_suite(runner, loop_suite());
 	srunner_add_suite(runner, mem_suite());
 	srunner_add_suite(runner, net_suite());
+	srunner_add_suite(runner, passed_suite());
 	srunner_add_suite(runner, path_suite());
 	srunner_add_suite(runner, process_suite());
 	srunner_add_suite(runner, provider_suite());

@@ -12,6 +12,7 @@ Suite *log_suite(void);
 Suite *loop_suite(void);
 Suite *mem_suite(void);
 Suite *net_suite(void);
+Suite *passed_suite(void);
 Suite *path_suite(void);
 Suite *process_suite(void);
 Suite *provider_suite(void);

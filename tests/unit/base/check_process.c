@@ -272,6 +272,21 @@ START_TEST(without_a_service_manager_nobody_is_told)
 }
 END_TEST
 
+START_TEST(a_number_of_the_managers_is_taken_out_of_the_environment)
+{
+	static const struct {
+		const char *text;
+		int64_t number;
+	} cases[] = {{NULL, -1}, {"", -1}, {"0", 0}, {"42", 42}, {"-1", -1}, {"4 2", -1}, {"99999999999999999999", -1}};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (cases[i].text)
+			setenv("RELAYPOOL_CHECK", cases[i].text, 1);
+		ck_assert_int_eq(process_take_number("RELAYPOOL_CHECK"), cases[i].number);
+		ck_assert_ptr_null(getenv("RELAYPOOL_CHECK"));
+	}
+}
+END_TEST
+
 Suite *process_suite(void)
 {
 	Suite *suite = suite_create("process");
@@ -289,6 +304,7 @@ Suite *process_suite(void)
 	tcase_add_test(all, the_parent_waits_for_the_child_to_work);
 	tcase_add_test(all, the_service_manager_is_told_at_a_path_or_an_abstract_address);
 	tcase_add_test(all, without_a_service_manager_nobody_is_told);
+	tcase_add_test(all, a_number_of_the_managers_is_taken_out_of_the_environment);
 	suite_add_tcase(suite, all);
 	return suite;
 }

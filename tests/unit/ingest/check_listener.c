@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/loop.h"
+#include "base/passed.h"
 #include "check_ingest.h"
 #include "harness.h"
 #include "ingest/listener.h"
@@ -284,6 +286,121 @@ START_TEST(another_daemons_socket_is_not_removed)
 	close(other);
 }
 END_TEST
+
+/* ---- a service manager's sockets ---- */
+
+/*
+ * The manager's own descriptor of a listening socket that it passes. The test program's descriptors before it are no
+ * listening sockets, and are left alone.
+ */
+static int pass_socket(const char *name)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char text[24];
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	strcpy(address.sun_path, path_of(name));
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(chmod(address.sun_path, 0640), 0);
+	ck_assert_int_eq(listen(fd, 5), 0);
+	int managers = fcntl(fd, F_DUPFD, fd + 1);
+	snprintf(text, sizeof(text), "%ld", (long)getpid());
+	setenv("LISTEN_PID", text, 1);
+	snprintf(text, sizeof(text), "%d", fd - 2);
+	setenv("LISTEN_FDS", text, 1);
+	passed_take();
+	return managers;
+}
+
+static void expect_file(const char *name, const struct stat *before)
+{
+	struct stat now;
+
+	ck_assert_int_eq(stat(path_of(name), &now), 0);
+	ck_assert_uint_eq(now.st_ino, before->st_ino);
+	ck_assert_uint_eq(now.st_mode, before->st_mode);
+	ck_assert_uint_eq(now.st_uid, before->st_uid);
+	ck_assert_uint_eq(now.st_gid, before->st_gid);
+}
+
+/* Somebody connects while nobody accepts, and is heard by the next one who does. */
+static void expect_waiting(int managers, const char *name)
+{
+	int fd = dial_unix(name);
+
+	ck_assert_int_ne(fd, -1);
+	mta_expect(fd, "");
+	int accepted = accept(managers, NULL, NULL);
+	ck_assert_int_ne(accepted, -1);
+	close(accepted);
+	mta_expect(fd, "<closed>");
+	close(fd);
+}
+
+START_TEST(a_passed_socket_is_served_and_left_as_it_is)
+{
+	struct stat before;
+	int managers = pass_socket("a.sock");
+
+	ck_assert_int_eq(stat(path_of("a.sock"), &before), 0);
+	listen_by(unix_conf("a.sock", "b.sock", "socket-mode = \"0600\"\n"));
+	ck_assert_ptr_nonnull(strstr(logged(), "/a.sock, passed=yes\n"));
+	ck_assert_ptr_nonnull(strstr(logged(), "/b.sock, passed=no\n"));
+	int a = dial_unix("a.sock");
+	mta_expect(a, LMTP_GREETING);
+	expect_file("a.sock", &before);
+	reload_by(unix_conf("a.sock", NULL, "socket-mode = \"0666\"\n"));
+	expect_file("a.sock", &before);
+	int again = dial_unix("a.sock");
+	mta_expect(again, LMTP_GREETING);
+	listener_stop(listener);
+	mta_expect(a, "421 4.3.2 mx.example is stopping; try again later\r\n<closed>");
+	expect_file("a.sock", &before);
+	expect_waiting(managers, "a.sock");
+	expect_nobody("b.sock");
+	close(a);
+	close(again);
+	close(managers);
+}
+END_TEST
+
+START_TEST(a_reload_lets_go_of_a_passed_socket)
+{
+	struct stat before;
+	int managers = pass_socket("a.sock");
+
+	ck_assert_int_eq(stat(path_of("a.sock"), &before), 0);
+	listen_by(unix_conf("a.sock", NULL, ""));
+	reload_by(unix_conf("b.sock", NULL, ""));
+	ck_assert_ptr_nonnull(strstr(logged(), "/a.sock: the service manager goes on listening there"));
+	expect_file("a.sock", &before);
+	expect_waiting(managers, "a.sock");
+	struct conf *back = unix_conf("a.sock", NULL, "");
+	ck_assert(!listener_reload(listener, back, error));
+	ck_assert_ptr_nonnull(strstr(error, "the service manager listens there"));
+	conf_unref(&back);
+	expect_file("a.sock", &before);
+	int b = dial_unix("b.sock");
+	mta_expect(b, LMTP_GREETING);
+	close(b);
+	close(managers);
+}
+END_TEST
+
+START_TEST(a_passed_socket_whose_file_is_gone_is_told_of)
+{
+	int managers = pass_socket("a.sock");
+
+	listen_by(unix_conf("a.sock", NULL, ""));
+	ck_assert_int_eq(unlink(path_of("a.sock")), 0);
+	reload_by(unix_conf("a.sock", NULL, ""));
+	ck_assert_ptr_nonnull(strstr(logged(), "/a.sock: the socket's file was removed or replaced"));
+	ck_assert_int_eq(access(path_of("a.sock"), F_OK), -1);
+	close(managers);
+}
+END_TEST
+
+/* ---- the end ---- */
 
 START_TEST(free_abandons_what_waits)
 {
@@ -595,6 +712,9 @@ Suite *listener_suite(void)
 	tcase_add_test(tcase, a_socket_gets_the_group_that_is_set);
 	tcase_add_test(tcase, stop_closes_and_removes_sockets);
 	tcase_add_test(tcase, another_daemons_socket_is_not_removed);
+	tcase_add_test(tcase, a_passed_socket_is_served_and_left_as_it_is);
+	tcase_add_test(tcase, a_reload_lets_go_of_a_passed_socket);
+	tcase_add_test(tcase, a_passed_socket_whose_file_is_gone_is_told_of);
 	tcase_add_test(tcase, free_abandons_what_waits);
 	tcase_add_test(tcase, each_session_is_shown);
 	tcase_add_test(tcase, the_thousand_and_first_session_waits);
