@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <openssl/crypto.h>
 #include <signal.h>
@@ -26,6 +27,7 @@
 #include "base/passed.h"
 #include "base/process.h"
 #include "base/spool.h"
+#include "base/watchdog.h"
 #include "ingest/listener.h"
 #include "observe/journeys.h"
 #include "observe/latency.h"
@@ -121,13 +123,9 @@ static bool reload_sockets(struct conf *conf, char why[NET_ERROR_SIZE])
 }
 
 /* Loads the file again; on failure the running configuration stays, whole. */
-static bool reload(char text[CONF_ERROR_SIZE])
+static bool load_again(char text[CONF_ERROR_SIZE])
 {
 	char why[NET_ERROR_SIZE];
-	if (self.life != LIFE_RUNNING) {
-		snprintf(text, CONF_ERROR_SIZE, "relaypoold is stopping");
-		return false;
-	}
 	struct conf *conf = conf_load(self.path, text);
 	if (conf && !reload_sockets(conf, why)) {
 		snprintf(text, CONF_ERROR_SIZE, "%s", why);
@@ -153,6 +151,20 @@ static bool reload(char text[CONF_ERROR_SIZE])
 	if (!*text && conf->warning)
 		snprintf(text, CONF_ERROR_SIZE, "warning: %s", conf->warning);
 	return true;
+}
+
+static bool reload(char text[CONF_ERROR_SIZE])
+{
+	char notice[64];
+	if (self.life != LIFE_RUNNING) {
+		snprintf(text, CONF_ERROR_SIZE, "relaypoold is stopping");
+		return false;
+	}
+	snprintf(notice, sizeof(notice), "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_now());
+	process_notify(notice);
+	bool done = load_again(text);
+	process_notify("READY=1");
+	return done;
 }
 
 /* ---- the end ---- */
@@ -491,6 +503,7 @@ static void announce(void)
 	conf_unref(&conf);
 	process_ready();
 	process_notify("READY=1");
+	watchdog_start();
 	char *directory = directory_of(&self.conf->control);
 	flush_start(directory);
 	free(directory);
@@ -507,6 +520,7 @@ static bool ends_cleanly(void)
 static int finish(void)
 {
 	flush_stop();
+	watchdog_stop();
 	control_free(self.control);
 	scrape_free(self.scrape);
 	if (!passed_has(&self.began->control))

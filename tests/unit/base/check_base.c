@@ -22,6 +22,7 @@ int main(void)
 	srunner_add_suite(runner, resolve_suite());
 	srunner_add_suite(runner, spool_suite());
 	srunner_add_suite(runner, tls_suite());
+	srunner_add_suite(runner, watchdog_suite());
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

@@ -21,5 +21,6 @@ Suite *rate_suite(void);
 Suite *resolve_suite(void);
 Suite *spool_suite(void);
 Suite *tls_suite(void);
+Suite *watchdog_suite(void);
 
 #endif
