@@ -1,6 +1,6 @@
 #!/bin/sh
 # What the sources and the manual promise each other: pages without warnings, rooms that include only rooms to their
-# left, every line of the log in relaypool-log(7), and every preset installed. Run by make check.
+# left, every line of the log in relaypool-log(7), every preset installed, and one version. Run by make check.
 set -eu
 
 cd "${srcdir:-.}"
@@ -113,5 +113,17 @@ done <"$work/lines"
 for preset in contrib/providers/*.conf; do
 	grep -q "[[:space:]]$preset\\>" Makefile.am || complain "$preset is not installed by Makefile.am"
 done
+
+# ---- version ----
+
+# configure.ac states it. The first entries of NEWS and of Debian's changelog, whose version has a revision behind, repeat it.
+version=$(sed -n 's/^AC_INIT(\[relaypool\], \[\([^]]*\)\].*/\1/p' configure.ac)
+[ -n "$version" ] || complain 'configure.ac states no version'
+news=$(sed -n '1s/^relaypool \([^ ]*\) ([^()]*)$/\1/p' NEWS)
+[ "$news" = "$version" ] || complain "NEWS begins with version '$news', configure.ac has $version"
+if [ -e packaging/debian/changelog ]; then
+	debian=$(sed -n '1s/^relaypool (\([0-9]*:\)\{0,1\}\([^)]*\)-[^-)]*) .*/\2/p' packaging/debian/changelog)
+	[ "$debian" = "$version" ] || complain "Debian's changelog begins with version '$debian', configure.ac has $version"
+fi
 
 exit $failed
