@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import tempfile
+import traceback
 
 CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x20000000, 0x40000000
 MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 0x1000, 0x2000, 0x4000, 0x40000
@@ -69,7 +70,7 @@ def replace(path, content, work):
 
 
 def bind(path, target):
-    """Shows a directory at another place as well."""
+    """Shows a directory or a file at another place as well."""
     _mount(path, target, flags=MS_BIND)
 
 
@@ -149,11 +150,11 @@ def _reap_until(child):
             _exit_like(status)
 
 
-def _inside(work, keep):
+def _inside(work, keep, furnish):
     """First process in the new namespaces; returns in a child of its own, the one that works."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _private_root()
-    _furnish(work)
+    furnish(work)
     _loopback_up()
     _allow_datagrams()
     os.environ.update(RELAYPOOL_WORK=work, RELAYPOOL_KEEP="1" if keep else "")
@@ -163,20 +164,41 @@ def _inside(work, keep):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
-def _unshare():
+def _unshare(flags):
     """Goes on in namespaces of our own, in a grandchild: processes see the new ones from there on only."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    _must(libc.unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET), "cannot make namespaces")
+    _must(libc.unshare(flags), "cannot make namespaces")
     child = os.fork()
     if child:
         _forward_term(child)
         _exit_like(os.waitpid(child, 0)[1])
 
 
-def enter(keep=False, before=lambda work: None):
+def apart(function, *arguments):
+    """Calls it in a process whose mounts and processes end with it; the network and the files are those of outside."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        _unshare(CLONE_NEWNS | CLONE_NEWPID)
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        code = 1
+        try:
+            _private_root()
+            function(*arguments)
+            code = 0
+        except BaseException:
+            traceback.print_exc(file=sys.stdout)
+        sys.stdout.flush()
+        os._exit(code)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        raise RuntimeError(f"{function.__name__} failed")
+
+
+def enter(keep=False, before=lambda work: None, furnish=_furnish):
     """Goes on in a sandbox and returns its work directory; the caller outside waits and cleans up, and never returns.
 
-    `before` is called with that directory while what is outside, the network above all, is still there.
+    `before` is called with that directory while what is outside, the network above all, is still there; `furnish` when
+    the sandbox has its own mounts.
     """
     if os.geteuid() != 0:
         raise SystemExit("run this as root: it makes namespaces and runs mail servers of its own")
@@ -186,9 +208,9 @@ def enter(keep=False, before=lambda work: None):
     child = os.fork()
     if child == 0:
         before(work)
-        _unshare()  # not in the caller, who could not remove what is mounted on in its own namespace
+        _unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET)  # not in the caller, who could not remove what is mounted on in its own namespace
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _inside(work, keep)
+        _inside(work, keep, furnish)
         return work
     _forward_term(child)
     status = os.waitpid(child, 0)[1]

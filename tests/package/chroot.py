@@ -1,0 +1,255 @@
+"""Debian systems to install packages in: debootstrap makes one of a suite, each test has a copy of its own.
+
+prepare() is called where the network is, Chroot() in the test's namespaces, with which its mounts and processes end
+(lib.sandbox). The mirror is the host's own. No service starts in it, and nothing in it reaches the host's mail system.
+"""
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+
+from lib import sandbox, settings
+
+SUITE = os.environ.get("RELAYPOOL_SUITE", "bookworm")
+# What several tests share: kept there for the next run, if that is set.
+STORE = os.environ.get("RELAYPOOL_CHROOTS") or settings.work("chroots")
+
+# What there is on every Debian machine beyond debootstrap's least: packages' scripts call systemd's tools, which work
+# without booting it; the rest is for the tests.
+BASE = ("ca-certificates", "openssl", "procps", "python3", "systemd")
+ANSWERS = """postfix postfix/main_mailer_type select Internet Site
+postfix postfix/mailname string front.test
+"""
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
+               "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+ARCHIVES = "var/cache/apt/archives"
+LIMIT = 300  # seconds for a command
+
+# What a listing leaves out: what the kernel and the run have; logs; what apt, dpkg, debconf, ldconfig and man-db keep for
+# themselves (packages() shows whether the same packages are there); and the backups of passwd and its like, which hold
+# what was there before the last change.
+NOT_LISTED = re.compile(r"""/(?:dev|proc|run|sys|tmp)/.+
+    |/var/log/.+ |/var/cache/(?:apt|debconf|ldconfig|man)/.+ |/var/lib/(?:apt|dpkg)/.+ |/var/backups/.+
+    |/etc/(?:passwd|group|shadow|gshadow|subuid|subgid)- |/etc/\.pwd\.lock""", re.VERBOSE)
+
+
+def mirror(suite):
+    """Where the host gets its own packages from; the other suites are there too."""
+    with open("/etc/os-release", encoding="utf-8") as file:
+        own = re.search("^VERSION_CODENAME=(.*)$", file.read(), re.MULTILINE).group(1)
+    targets = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(RELEASE)",
+                              "Created-By: Packages"], capture_output=True, text=True, check=True).stdout
+    for name in (suite, own):
+        for uri, *names in map(str.split, targets.splitlines()):
+            if name in names:
+                return uri
+    raise RuntimeError(f"apt has no source for {own} on this host")
+
+
+def _call(command, **options):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout[-3000:]}")
+
+
+def _write(path, text, mode=0o644):
+    with open(path, "w", encoding="utf-8") as file:
+        os.chmod(file.fileno(), mode)
+        file.write(text)
+
+
+@contextlib.contextmanager
+def _locked(name):
+    """What is shared is changed by one at a time."""
+    os.makedirs(STORE, exist_ok=True)
+    with open(os.path.join(STORE, f"{name}.lock"), "w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _apt_of_host():
+    """How the host reaches its mirror, and whether it believes in dates."""
+    dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
+    return "".join(re.findall(r"^Acquire::(?:\w+::[Pp]roxy|Check-[\w-]+) .*\n", dump, re.MULTILINE))
+
+
+def _debootstrap(place, suite):
+    root, archives = os.path.join(place, "root"), os.path.join(STORE, "archives")
+    os.makedirs(archives, exist_ok=True)
+    _call(["debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", f"--cache-dir={archives}", suite, root,
+           mirror(suite)])
+    _write(os.path.join(root, "usr/sbin/policy-rc.d"), "#!/bin/sh\nexit 101\n", 0o755)
+    _write(os.path.join(root, "etc/apt/apt.conf.d/00host"), _apt_of_host())
+    _write(os.path.join(root, "etc/dpkg/dpkg.cfg.d/unsafe-io"), "force-unsafe-io\n")
+    _write(os.path.join(root, "etc/hosts"), sandbox.HOSTS)
+    _write(os.path.join(root, "etc/hostname"), "front.test\n")
+    _call(["chroot", root, "apt-get", "-q", "update"], env=ENVIRONMENT)
+    _call(["chroot", root, "debconf-set-selections"], env=ENVIRONMENT, input=ANSWERS)
+
+
+def _add(place, packages, lowers):
+    Chroot(place, lowers).install(*packages, recommends=False)
+
+
+def _download(place, packages, lowers):
+    chroot = Chroot(place, lowers)
+    chroot.apt("install", "--download-only", *chroot.lend(packages))
+
+
+def _layer(name, make, *arguments):
+    """A directory of the store; `make` fills it, if it is not there from before, in mounts of its own."""
+    path = os.path.join(STORE, name)
+    if not os.path.exists(path):
+        new = f"{path}.new"
+        shutil.rmtree(new, ignore_errors=True)
+        os.makedirs(new)
+        sandbox.apart(make, new, *arguments)
+        os.rename(new, path)
+    return path
+
+
+def _with(layer, lowers):
+    """The directories that a system consists of, the topmost first."""
+    upper = os.path.join(layer, "upper")
+    return [upper, *lowers] if os.path.exists(upper) else [os.path.join(layer, "root")]
+
+
+def prepare(packages=(), later=(), suite=SUITE):
+    """The layers for Chroot(): a system of the suite with these packages. With the network only.
+
+    What is installed `later`, names and .deb files, finds all that it depends on in the cache then.
+    """
+    with _locked(suite):
+        lowers = _with(_layer(suite, _debootstrap, suite), [])
+        if packages:
+            lowers = _with(_layer("+".join([suite, *packages]), _add, packages, lowers), lowers)
+    if later:
+        place = settings.work("later")
+        sandbox.apart(_download, place, later, lowers)
+        shutil.rmtree(place)
+    return lowers
+
+
+class Chroot:
+    """Below `place`, in the namespaces of whoever calls, with which its mounts go; the rest is for the caller to remove."""
+
+    def __init__(self, place, lowers):
+        self.place, self.root = place, os.path.join(place, "root")
+        os.makedirs(self.root, exist_ok=True)
+        if not self._lay_over(lowers):
+            _call(["cp", "-a", "--reflink=auto", f"{lowers[0]}/.", self.root])
+        self._furnish()
+
+    def _lay_over(self, lowers):
+        """Whether the kernel shows our own files over those of the layers."""
+        own = {part: os.path.join(self.place, part) for part in ("upper", "work")}
+        for path in own.values():
+            os.makedirs(path, exist_ok=True)
+        options = f"lowerdir={':'.join(lowers)},upperdir={own['upper']},workdir={own['work']}"
+        if subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.root], capture_output=True,
+                          check=False).returncode == 0:
+            return True
+        for path in own.values():
+            shutil.rmtree(path)
+        return False
+
+    def path(self, name):
+        return os.path.join(self.root, name.lstrip("/"))
+
+    def _furnish(self):
+        """What a running system has there; the devices are the host's, its log is not."""
+        _call(["mount", "-t", "proc", "proc", self.path("proc")])
+        for directory, mode in (("dev", "755"), ("run", "755"), ("tmp", "1777")):
+            _call(["mount", "-t", "tmpfs", "-o", f"mode={mode}", "tmpfs", self.path(directory)])
+        os.makedirs(self.path("run/lock"))
+        for device in ("full", "null", "random", "tty", "urandom", "zero"):
+            _write(self.path(f"dev/{device}"), "")
+            sandbox.bind(f"/dev/{device}", self.path(f"dev/{device}"))
+        for name, target in (("fd", "self/fd"), ("stdin", "self/fd/0"), ("stdout", "self/fd/1"), ("stderr", "self/fd/2")):
+            os.symlink(f"/proc/{target}", self.path(f"dev/{name}"))
+        os.mkdir(self.path("dev/shm"), 0o1777)
+        archives = os.path.join(STORE, "archives")
+        os.makedirs(os.path.join(archives, "partial"), exist_ok=True)
+        sandbox.bind(archives, self.path(ARCHIVES))
+
+    def start(self, *command, **options):
+        return subprocess.Popen(["chroot", self.root, *command], env=ENVIRONMENT, **options)
+
+    def run(self, *command, code=0, typed="", limit=LIMIT):
+        """What it printed; it has to end with `code`, None for any."""
+        result = subprocess.run(["chroot", self.root, *command], env=ENVIRONMENT, input=typed, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True, errors="replace", timeout=limit, check=False)
+        if code is not None and result.returncode != code:
+            raise AssertionError(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout}")
+        return result.stdout
+
+    def apt(self, *words):
+        """A question that it would ask is an error: it can read no answer."""
+        with _locked("archives"):
+            return self.run("apt-get", "-q", "-y", "-o", "Debug::NoLocking=true", *words)
+
+    def lend(self, packages):
+        """The same for apt in the chroot: files are below /tmp there, names stay as they are."""
+        return [self._lend(package) if os.path.isfile(package) else package for package in packages]
+
+    def _lend(self, package):
+        name = os.path.join("/tmp", os.path.basename(package))
+        shutil.copy(package, self.path(name))
+        return name
+
+    def install(self, *packages, recommends=True):
+        """Names and .deb files, as a user would: apt gets what they depend on. What apt and their scripts said."""
+        return self.apt("install", *(() if recommends else ("--no-install-recommends",)), *self.lend(packages))
+
+    def write(self, name, text, mode=0o644):
+        _write(self.path(name), text, mode)
+
+    def read(self, name):
+        with open(self.path(name), encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def packages(self):
+        """{name: (state, version)}"""
+        lines = self.run("dpkg-query", "-W", "-f", "${Package}:${Architecture} ${db:Status-Abbrev} ${Version}\n")
+        return {name: rest for name, *rest in map(str.split, lines.splitlines())}
+
+    def _names(self, file):
+        return {int(fields[2]): fields[0] for fields in (line.split(":") for line in self.read(file).splitlines())}
+
+    def listing(self, less=""):
+        """{path: "TYPE MODE OWNER:GROUP and what is in it"} of all there is, NOT_LISTED and what matches `less` aside."""
+        users, groups, found = self._names("etc/passwd"), self._names("etc/group"), {}
+        excluded = re.compile(less) if less else None
+        for directory, names, files in os.walk(self.root):
+            for name in names + files:
+                path = os.path.join(directory, name)
+                shown = path[len(self.root):]
+                if NOT_LISTED.fullmatch(shown) or (excluded and excluded.fullmatch(shown)):
+                    continue
+                status = os.lstat(path)
+                owner, group = users.get(status.st_uid, status.st_uid), groups.get(status.st_gid, status.st_gid)
+                found[shown] = f"{stat.filemode(status.st_mode)} {owner}:{group} {_content(path, status.st_mode)}"
+            names[:] = [name for name in names if not NOT_LISTED.fullmatch(f"{directory[len(self.root):]}/{name}/x")]
+        return found
+
+
+def _content(path, mode):
+    if stat.S_ISLNK(mode):
+        return f"-> {os.readlink(path)}"
+    if stat.S_ISREG(mode):
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    return ""
+
+
+def differences(before, after):
+    """Lines such as those of diff; empty where two listings, or two of anything by name, are alike."""
+    lines = []
+    for name in sorted({**before, **after}):
+        if before.get(name) != after.get(name):
+            lines += [f"{sign} {name}: {value[name]}" for sign, value in (("-", before), ("+", after)) if name in value]
+    return lines
