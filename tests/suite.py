@@ -28,10 +28,11 @@ BUILDS = {
 # The sanitizers of some compilers fail now and then where the kernel spreads addresses widely.
 FIXED_ADDRESSES = ["setarch", os.uname().machine, "-R"]
 
-# What measures speed runs in the normal build and alone. So do runs in which nothing may stall, two at a time. The rest
-# runs under the sanitizers; most of it waits, so that four at a time do not take the processors from each other.
+# What measures speed runs in the normal build and alone. So do runs in which nothing may stall, two at a time, and what
+# looks at system calls, which the sanitizers add some to. The rest runs under the sanitizers; most of it waits, so that
+# four at a time do not take the processors from each other.
 MEASURES = ["test_fairness", "test_link", "test_ratio", "test_slow_readers", "test_syslog"]
-CLEAN = ["test_clean"]
+CLEAN = ["test_apparmor", "test_clean"]
 REST = ["-j", "4", *(f"--except={name}" for name in MEASURES + CLEAN)]
 # What other programs read, what relays do that are one at a time, what is set in other programs, and what another MTA
 # does of what one has shown: nothing in it that threads could disturb.
