@@ -12,11 +12,12 @@ import shutil
 import stat
 import subprocess
 
+from lib import command as commands
 from lib import sandbox, settings
+from lib.syslog import Syslog
 
 SUITE = os.environ.get("RELAYPOOL_SUITE", "bookworm")
-# What several tests share: kept there for the next run, if that is set.
-STORE = os.environ.get("RELAYPOOL_CHROOTS") or settings.work("chroots")
+STORE = os.environ["RELAYPOOL_CHROOTS"]  # what several tests share
 
 # What there is on every Debian machine beyond debootstrap's least: packages' scripts call systemd's tools, which work
 # without booting it; the rest is for the tests.
@@ -28,6 +29,7 @@ ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
                "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 ARCHIVES = "var/cache/apt/archives"
 LIMIT = 300  # seconds for a command
+prepared = None  # what prepare() has returned for the test that runs
 
 # What a listing leaves out: what the kernel and the run have; logs; what apt, dpkg, debconf, ldconfig and man-db keep for
 # themselves (packages() shows whether the same packages are there); and the backups of passwd and its like, which hold
@@ -48,12 +50,6 @@ def mirror(suite):
             if name in names:
                 return uri
     raise RuntimeError(f"apt has no source for {own} on this host")
-
-
-def _call(command, **options):
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
-    if result.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout[-3000:]}")
 
 
 def _write(path, text, mode=0o644):
@@ -80,15 +76,15 @@ def _apt_of_host():
 def _debootstrap(place, suite):
     root, archives = os.path.join(place, "root"), os.path.join(STORE, "archives")
     os.makedirs(archives, exist_ok=True)
-    _call(["debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", f"--cache-dir={archives}", suite, root,
-           mirror(suite)])
+    commands.run(["debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", f"--cache-dir={archives}", suite, root,
+                  mirror(suite)], limit=LIMIT)
     _write(os.path.join(root, "usr/sbin/policy-rc.d"), "#!/bin/sh\nexit 101\n", 0o755)
     _write(os.path.join(root, "etc/apt/apt.conf.d/00host"), _apt_of_host())
     _write(os.path.join(root, "etc/dpkg/dpkg.cfg.d/unsafe-io"), "force-unsafe-io\n")
     _write(os.path.join(root, "etc/hosts"), sandbox.HOSTS)
     _write(os.path.join(root, "etc/hostname"), "front.test\n")
-    _call(["chroot", root, "apt-get", "-q", "update"], env=ENVIRONMENT)
-    _call(["chroot", root, "debconf-set-selections"], env=ENVIRONMENT, input=ANSWERS)
+    commands.run(["chroot", root, "apt-get", "-q", "update"], env=ENVIRONMENT)
+    commands.run(["chroot", root, "debconf-set-selections"], typed=ANSWERS, env=ENVIRONMENT)
 
 
 def _add(place, packages, lowers):
@@ -119,10 +115,11 @@ def _with(layer, lowers):
 
 
 def prepare(packages=(), later=(), suite=SUITE):
-    """The layers for Chroot(): a system of the suite with these packages. With the network only.
+    """The layers for Chroot(), also in `prepared`: a system of the suite with these packages. With the network only.
 
     What is installed `later`, names and .deb files, finds all that it depends on in the cache then.
     """
+    global prepared
     with _locked(suite):
         lowers = _with(_layer(suite, _debootstrap, suite), [])
         if packages:
@@ -131,17 +128,27 @@ def prepare(packages=(), later=(), suite=SUITE):
         place = settings.work("later")
         sandbox.apart(_download, place, later, lowers)
         shutil.rmtree(place)
+    prepared = lowers
     return lowers
+
+
+def system():
+    """A system with the PACKAGES of the test, and its log in lines."""
+    chroot = Chroot(settings.work("system"), prepared)
+    chroot.log = Syslog(settings.work("system", "log"), chroot.path("dev/log"))
+    return chroot
 
 
 class Chroot:
     """Below `place`, in the namespaces of whoever calls, with which its mounts go; the rest is for the caller to remove."""
 
+    systemd = False  # it does not run there
+
     def __init__(self, place, lowers):
         self.place, self.root = place, os.path.join(place, "root")
         os.makedirs(self.root, exist_ok=True)
         if not self._lay_over(lowers):
-            _call(["cp", "-a", "--reflink=auto", f"{lowers[0]}/.", self.root])
+            commands.run(["cp", "-a", "--reflink=auto", f"{lowers[0]}/.", self.root])
         self._furnish()
 
     def _lay_over(self, lowers):
@@ -162,9 +169,9 @@ class Chroot:
 
     def _furnish(self):
         """What a running system has there; the devices are the host's, its log is not."""
-        _call(["mount", "-t", "proc", "proc", self.path("proc")])
+        commands.run(["mount", "-t", "proc", "proc", self.path("proc")])
         for directory, mode in (("dev", "755"), ("run", "755"), ("tmp", "1777")):
-            _call(["mount", "-t", "tmpfs", "-o", f"mode={mode}", "tmpfs", self.path(directory)])
+            commands.run(["mount", "-t", "tmpfs", "-o", f"mode={mode}", "tmpfs", self.path(directory)])
         os.makedirs(self.path("run/lock"))
         for device in ("full", "null", "random", "tty", "urandom", "zero"):
             _write(self.path(f"dev/{device}"), "")
@@ -172,6 +179,9 @@ class Chroot:
         for name, target in (("fd", "self/fd"), ("stdin", "self/fd/0"), ("stdout", "self/fd/1"), ("stderr", "self/fd/2")):
             os.symlink(f"/proc/{target}", self.path(f"dev/{name}"))
         os.mkdir(self.path("dev/shm"), 0o1777)
+        os.mkdir(self.path("dev/pts"))
+        commands.run(["mount", "-t", "devpts", "-o", "newinstance,ptmxmode=666", "devpts", self.path("dev/pts")])
+        os.symlink("pts/ptmx", self.path("dev/ptmx"))
         archives = os.path.join(STORE, "archives")
         os.makedirs(os.path.join(archives, "partial"), exist_ok=True)
         sandbox.bind(archives, self.path(ARCHIVES))
@@ -181,11 +191,7 @@ class Chroot:
 
     def run(self, *command, code=0, typed="", limit=LIMIT):
         """What it printed; it has to end with `code`, None for any."""
-        result = subprocess.run(["chroot", self.root, *command], env=ENVIRONMENT, input=typed, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True, errors="replace", timeout=limit, check=False)
-        if code is not None and result.returncode != code:
-            raise AssertionError(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout}")
-        return result.stdout
+        return commands.run(["chroot", self.root, *command], code, typed, limit, ENVIRONMENT)
 
     def apt(self, *words):
         """A question that it would ask is an error: it can read no answer."""

@@ -25,7 +25,8 @@ def path(name):
         os.mkdir(directory)
         _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
                  "-subj", "/CN=relaypool test authority", "-days", "2")
-        hosts = ["relay.test", "near.test", "second.test", "third.test", "many.test", "mail.example.org"]
+        hosts = ["relay.test", "near.test", "second.test", "third.test", "many.test", "mail.example.org",
+                 "localhost"]
         _issue("right", hosts, 2)
         _issue("wrong-name", ["elsewhere.test"], 2)
         _issue("expired", hosts, -1)

@@ -34,11 +34,19 @@ class Gone(Exception):
     """This connection has ended."""
 
 
+def _login(response):
+    """(user, password) of AUTH PLAIN; None if it is not that."""
+    try:
+        return tuple(base64.b64decode(response).decode().split("\0")[1:])
+    except ValueError:
+        return None
+
+
 class _Connection:
     def __init__(self, relay, client):
         self.relay, self.socket, self.file = relay, client, client.makefile("rb")
         self.faulty = self.mute = False
-        self.admitted, self.messages, self.chunks = False, 0, []
+        self.admitted, self.messages, self.chunks, self.login = False, 0, [], None
         self.answered = set()  # steps whose reply went out early
 
     def run(self):
@@ -91,9 +99,12 @@ class _Connection:
             self.say("250 2.0.0 Ok" if verb in ("RSET", "NOOP") else f"500 5.5.2 {verb}?")
 
     def auth(self, line):
-        if "PLAIN" in line.upper() and len(line.split()) < 3:
-            self.say("334 ")
-            self.read_line()
+        if "PLAIN" in line.upper():
+            words = line.split()
+            if len(words) < 3:
+                self.say("334 ")
+                words.append(self.read_line())
+            self.login = _login(words[-1])
         if "XOAUTH2" in line.upper() and not self.token_is_right(line.split()[-1]):
             self.say("535 5.7.3 Authentication unsuccessful")
         elif not self.refuse("auth"):
@@ -151,7 +162,7 @@ class _Connection:
     def take(self, content):
         if self.refuse("dot"):
             return
-        copies = self.relay.accept(self.recipients, content)
+        copies = self.relay.accept(self.recipients, content, self.login)
         try:
             self.reply("dot")
         finally:
@@ -278,6 +289,7 @@ class ScriptedRelay:
         self.opened = self.most = self.turns = self.strikes = 0
         self.accepted = []  # (message id, recipient) for each copy taken
         self.excused = []   # the same, of those whose outcome nobody could know
+        self.logins = {}    # {message id: (user, password) of the connection that brought it, or None}
         self.verbs = collections.Counter()  # commands heard
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.tls.load_cert_chain(certificates.path(f"{certificate}.pem"), certificates.path(f"{certificate}.key"))
@@ -331,12 +343,13 @@ class ScriptedRelay:
         if step in self.delays:
             threading.Event().wait(self.delays[step])
 
-    def accept(self, recipients, content):
+    def accept(self, recipients, content, login=None):
         """Takes the message; the copies that it is."""
         found = re.search(rb"^X-Test-Id: *(\S+)\r$", content, re.MULTILINE | re.IGNORECASE)
         copies = [(found.group(1).decode() if found else None, address) for address in recipients]
         with self.lock:
             self.accepted += copies
+            self.logins.update((name, login) for name, _ in copies)
         return copies
 
     def excuse(self, copies):

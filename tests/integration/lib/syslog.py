@@ -11,14 +11,17 @@ from . import sandbox, settings
 class Syslog:
     """Datagrams as syslog(3) sends them. While it is held nothing is read: the socket fills, and senders block."""
 
-    def __init__(self, path=None):
-        sandbox.private("/dev", settings.work())
+    def __init__(self, path=None, name=None):
+        """`name` is that of the socket, where a chroot has it; else /dev becomes the sandbox's own."""
+        if not name:
+            sandbox.private("/dev", settings.work())
+            name = "/dev/log"
         with contextlib.suppress(FileNotFoundError):
-            os.unlink("/dev/log")
+            os.unlink(name)
         self.file = open(path, "w", encoding="utf-8") if path else None  # what the lines go to besides
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind("/dev/log")
-        os.chmod("/dev/log", 0o666)
+        self.socket.bind(name)
+        os.chmod(name, 0o666)
         self.lines = []  # "IDENT[PID]: TEXT"
         self.turn = threading.Lock()
         threading.Thread(target=self._read, daemon=True).start()

@@ -1,0 +1,68 @@
+"""What becomes of a system on which relaypool is installed, used with an MTA, and removed again."""
+import glob
+import os
+
+import chroot
+from lib import settings
+from lib.scene import equal
+from machine import Relay, Relaypoold, FILES, kept
+from mta import COUNT, expect, pool_and_undo, send
+
+DEB = max(glob.glob(os.path.join(settings.BUILD, "deb", "relaypool_*.deb")), default=None, key=os.path.getmtime)
+MEMORY = "/var/lib/relaypool-setup"
+
+
+def installed_and_gone(kind, theirs):
+    """Installed, edited, registered, undone, purged: all is as before. `theirs` is what the MTA writes by itself."""
+    system = chroot.system()
+    mta = kind(system)
+    mta.restart()
+    before, packages, settings_before = system.listing(theirs), system.packages(), mta.photograph()
+    system.install(DEB)
+    equal(mta.photograph(), settings_before, "the MTA's configuration when relaypool is installed")
+    pool_and_undo(system, kind)
+    equal(sum("status=sent" in line for line in relaypoold_log(system)), 2 * COUNT, "messages in relaypoold's log")
+    said = system.apt("remove", "relaypool")
+    assert "WARNING" not in said and "relaypool-setup" not in said, said
+    system.apt("purge", "--autoremove", "relaypool")
+    equal(chroot.differences(before, system.listing(theirs)), [], "files when it is purged")
+    equal(chroot.differences(packages, system.packages()), [], "packages when it is purged")
+
+
+def relaypoold_log(system):
+    return [line for line in list(system.log.lines) if line.startswith("relaypoold[")]
+
+
+def removed_too_early(kind, theirs, uses):
+    """Removed while the MTA uses it: that is said, mail waits; installed again and undone, the mail leaves as before."""
+    system, relay = chroot.system(), Relay()
+    mta, daemon = kind(system), Relaypoold(system)
+    mta.use(relay)
+    mta.restart()
+    before, listing = mta.photograph(), system.listing(theirs)
+    system.install(DEB)
+    with kept(system, *FILES):
+        daemon.configure(relay)
+        daemon.start()
+        system.run("relaypoolctl", "setup", mta.name, "--apply", "--reload")
+        expect(system, relay, "pooled", (relay.username, relay.password))
+        daemon.stop()
+    said = " ".join(system.apt("remove", "relaypool").split())
+    undo = f"relaypoolctl setup {mta.name} --undo --reload"
+    for text in (f"WARNING: {uses} still hands its mail to relaypool", undo, f"stays in {MEMORY}."):
+        assert text in said, f"{text} was not said: {said}"
+    names = send(system, "waiting")
+    settings.wait_until(lambda: mta.waiting() == len(names), 20, "the mail to wait in the queue")
+    said = system.apt("purge", "relaypool")
+    assert f"{MEMORY} is kept" in said, said
+    equal(mta.waiting(), len(names), "messages that wait")
+
+    system.install(DEB)
+    system.run(*undo.split())
+    equal(mta.photograph(), before, "the MTA's configuration when it is undone")
+    mta.flush()
+    relay.wait_for(names)
+    equal({relay.logins[name] for name in names}, {None}, "who brought what had waited")
+    equal({relay.copies()[name] for name in names}, {1}, "copies of what had waited")
+    system.apt("purge", "--autoremove", "relaypool")
+    equal(chroot.differences(listing, system.listing(theirs)), [], "files when it is purged")
