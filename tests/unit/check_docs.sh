@@ -116,7 +116,7 @@ done
 
 # ---- version ----
 
-# configure.ac states it. The first entries of NEWS and of Debian's changelog, whose version has a revision behind, repeat it.
+# configure.ac states it. The first entries of NEWS and of both packages' changelogs, with a revision behind, repeat it.
 version=$(sed -n 's/^AC_INIT(\[relaypool\], \[\([^]]*\)\].*/\1/p' configure.ac)
 [ -n "$version" ] || complain 'configure.ac states no version'
 news=$(sed -n '1s/^relaypool \([^ ]*\) ([^()]*)$/\1/p' NEWS)
@@ -125,5 +125,7 @@ if [ -e packaging/debian/changelog ]; then
 	debian=$(sed -n '1s/^relaypool (\([0-9]*:\)\{0,1\}\([^)]*\)-[^-)]*) .*/\2/p' packaging/debian/changelog)
 	[ "$debian" = "$version" ] || complain "Debian's changelog begins with version '$debian', configure.ac has $version"
 fi
+fedora=$(sed -n '/^%changelog$/{n;s/^\* .* - \([^ ]*\)-[^-]*$/\1/p}' packaging/rpm/relaypool.spec.in)
+[ "$fedora" = "$version" ] || complain "the changelog of relaypool.spec.in begins with version '$fedora', configure.ac has $version"
 
 exit $failed
