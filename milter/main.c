@@ -39,7 +39,8 @@
 #include "relay/route.h"
 
 #define DEFAULT_CONF SYSCONFDIR "/relaypool/relaypool.conf"
-#define DRAIN_LIMIT (30 * USEC_PER_SEC) /* for what is under way when we are told to stop */
+#define DRAIN_LIMIT (20 * USEC_PER_SEC) /* for what the MTA has begun to hand over when we are told to stop */
+#define CLOSE_LIMIT (10 * USEC_PER_SEC) /* then, for what is being sent */
 #define ABORT_LIMIT USEC_PER_SEC        /* then, to write the last verdicts to the MTA */
 #define STOP_INTERVAL (20 * USEC_PER_MSEC)
 #define LOG_LIMIT USEC_PER_SEC /* for the logger to take the last lines */
@@ -48,7 +49,8 @@
 
 enum life {
 	LIFE_RUNNING = 0,
-	LIFE_DRAINING, /* nothing new is taken; what is under way runs to its end */
+	LIFE_DRAINING, /* no new sessions; what the MTA has begun to hand over goes to the relays as ever */
+	LIFE_CLOSING,  /* what still waits is deferred; what is being sent runs to its end */
 	LIFE_ABORTED   /* the limit passed or a second signal came: what was left got its verdicts from here */
 };
 
@@ -72,7 +74,7 @@ static struct {
 	struct event *hangup, *terminate, *interrupt;
 
 	enum life life;
-	bool relays_done;    /* nothing runs at a relay any more */
+	bool relays_done;    /* nothing runs at a relay any more, and all connections are gone */
 	bool cut_off;        /* … only since we have closed our ends */
 	usec_t limit;        /* of the present stage of the end */
 	struct timer ending; /* looks whether the end has come */
@@ -180,21 +182,36 @@ static void abort_transactions(void)
 	self.life = LIFE_ABORTED;
 	self.limit = clock_now() + ABORT_LIMIT;
 	self.cut_off = !self.relays_done;
+	listener_hurry(self.listener);
 	router_abort(self.router);
 	self.relays_done = true;
+}
+
+/* What still waits goes back to the MTA's queue, and connections end when they are free. */
+static void close_relays(void)
+{
+	self.life = LIFE_CLOSING;
+	self.limit = clock_now() + CLOSE_LIMIT;
+	if (listener_sessions(self.listener) > 0)
+		log_notice("drain: sessions=%zu, limit=%d (what waits for a relay is deferred)",
+			   listener_sessions(self.listener), (int)(CLOSE_LIMIT / USEC_PER_SEC));
+	listener_hurry(self.listener);
+	router_shutdown(self.router, relays_done, NULL);
 }
 
 /* The end has come when nothing runs and every verdict is written, or when the time is up. */
 static void look_at_end(void *arg)
 {
 	(void)arg;
-	bool over = self.relays_done && listener_sessions(self.listener) == 0;
+	bool handed_over = listener_sessions(self.listener) == 0;
 	bool late = clock_now() >= self.limit;
-	if (over || (late && self.life == LIFE_ABORTED)) {
+	if ((self.relays_done && handed_over) || (late && self.life == LIFE_ABORTED)) {
 		loop_stop();
 		return;
 	}
-	if (late)
+	if (self.life == LIFE_DRAINING && (handed_over || late))
+		close_relays();
+	else if (late)
 		abort_transactions();
 	timer_arm(&self.ending, STOP_INTERVAL);
 }
@@ -207,7 +224,6 @@ static void drain(void)
 	self.life = LIFE_DRAINING;
 	self.limit = clock_now() + DRAIN_LIMIT;
 	listener_stop(self.listener);
-	router_shutdown(self.router, relays_done, NULL);
 	timer_arm(&self.ending, 0);
 }
 
@@ -226,7 +242,7 @@ static void on_terminate(evutil_socket_t signal_number, short what, void *arg)
 	(void)signal_number, (void)what, (void)arg;
 	if (self.life == LIFE_RUNNING)
 		drain();
-	else if (self.life == LIFE_DRAINING)
+	else if (self.life != LIFE_ABORTED)
 		abort_transactions();
 }
 

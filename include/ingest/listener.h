@@ -28,10 +28,12 @@ void listener_free(struct listener *listener);
 bool listener_reload(struct listener *listener, struct conf *conf, char error[NET_ERROR_SIZE]) MUST_CHECK;
 
 /*
- * Closes the sockets and removes their files; a service manager's are left to it. Sessions get 421 4.3.2 once they are between two transactions; a message
- * that waits gets its verdicts first.
+ * Closes the sockets and removes their files; a service manager's are left to it. Sessions get 421 4.3.2 once the client
+ * rests between two transactions; what it has begun it may hand over, and gets its verdicts first.
  */
 void listener_stop(struct listener *listener);
+/* After that: sessions get 421 as soon as they are between two transactions, whatever the client was about to do. */
+void listener_hurry(struct listener *listener);
 size_t listener_sessions(const struct listener *listener); /* open now */
 
 /* For ctl. */

@@ -10,6 +10,8 @@
 #include "smtp/ehlo.h"
 #include "smtp/tag.h"
 
+#define SESSION_STOP_PATIENCE (5 * USEC_PER_SEC)
+
 struct router;
 
 enum protocol { PROTOCOL_LMTP = 0, PROTOCOL_SMTP, PROTOCOL_COUNT };
@@ -35,12 +37,19 @@ struct ingest_router {
 	void (*offer)(const struct router *router, struct capabilities *out);
 };
 
+/* How far the end has come. */
+enum ingest_stop {
+	INGEST_OPEN = 0,
+	INGEST_LAST, /* a client that has begun may hand over one more message; then its session ends */
+	INGEST_OVER  /* a session ends as soon as it is between two transactions */
+};
+
 /* What all sessions share. The listener owns it; it outlives them. */
 struct ingest {
 	struct ingest_router relay;
 	struct tag_key key;
-	struct conf *conf;                    /* held: what new messages are routed by, who may send them */
-	bool stopping;                        /* sessions end as soon as they are between two transactions */
+	struct conf *conf; /* held: what new messages are routed by, who may send them */
+	enum ingest_stop stop;
 	struct list sessions;                 /* in order of arrival */
 	void (*ended)(struct ingest *ingest); /* a session has gone: there is room for another */
 };
@@ -48,7 +57,11 @@ struct ingest {
 /* Begins a session on an accepted, non-blocking socket, which it takes over. It frees itself when it ends. */
 void session_start(struct ingest *ingest, enum protocol protocol, int fd);
 
-/* After `stopping` was set: 421 for the sessions that are between two transactions; the others go on. */
+/*
+ * After `stop` was set: 421 for every session that ends now. INGEST_LAST: where the client rests since its last message;
+ * one that has connected, said LHLO or is at its message gets the verdicts first, or 421 after SESSION_STOP_PATIENCE
+ * without a command. A fresh session that is told 421 makes Postfix suspend all mail.
+ */
 void sessions_stop(struct ingest *ingest);
 /* Ends every session at once, without a word. Messages that wait are abandoned. */
 void sessions_end(struct ingest *ingest);

@@ -172,6 +172,8 @@ static void run_rset(struct session *session, const char *arguments)
 {
 	(void)arguments;
 	session_drop_transaction(session);
+	if (session_let_go(session))
+		return;
 	session_say(session, "250 2.0.0 Ok");
 	if (session->state == SESSION_ENVELOPE)
 		session_rest(session);

@@ -52,7 +52,7 @@ struct listener {
 
 static bool accepting(const struct listener *listener)
 {
-	return !listener->ingest.stopping && !timer_armed(&listener->pause) &&
+	return listener->ingest.stop == INGEST_OPEN && !timer_armed(&listener->pause) &&
 	       listener_sessions(listener) < LISTENER_SESSIONS_MAX;
 }
 
@@ -303,7 +303,7 @@ bool listener_reload(struct listener *listener, struct conf *conf, char error[NE
 {
 	struct list fresh;
 
-	if (listener->ingest.stopping)
+	if (listener->ingest.stop != INGEST_OPEN)
 		return true; /* nothing is opened any more */
 	list_init(&fresh);
 	unmark(listener);
@@ -349,9 +349,15 @@ struct listener *listener_create(struct conf *conf, const struct tag_key *key, c
 
 void listener_stop(struct listener *listener)
 {
-	listener->ingest.stopping = true;
+	listener->ingest.stop = INGEST_LAST;
 	close_all(&listener->sockets);
 	timer_cancel(&listener->pause);
+	sessions_stop(&listener->ingest);
+}
+
+void listener_hurry(struct listener *listener)
+{
+	listener->ingest.stop = INGEST_OVER;
 	sessions_stop(&listener->ingest);
 }
 

@@ -92,6 +92,8 @@ static void limit_arm(struct session *session)
 	usec_t delay = state_limits[session->state];
 	usec_t left = session->rested + MESSAGE_LIMIT - clock_now();
 
+	if (session->ingest->stop != INGEST_OPEN && session->state <= SESSION_READY)
+		delay = SESSION_STOP_PATIENCE;
 	if (session->state < SESSION_VERDICTS && left < delay)
 		delay = left > 0 ? left : 0;
 	timer_arm(&session->limit, delay);
@@ -162,10 +164,19 @@ static void go_away(struct session *session)
 	session_hang_up(session);
 }
 
+bool session_let_go(struct session *session)
+{
+	bool stops = session->ingest->stop != INGEST_OPEN;
+
+	if (stops)
+		go_away(session);
+	return stops;
+}
+
 void session_rest(struct session *session)
 {
 	session_enter(session, SESSION_READY);
-	if (session->ingest->stopping)
+	if (session->ingest->stop == INGEST_OVER)
 		go_away(session);
 }
 
@@ -309,7 +320,8 @@ void session_settled(struct message *message, struct recipient *recipient)
 	session->ident[0] = '\0';
 	session->answered = 0;
 	message_unref(&session->message);
-	session_rest(session);
+	session_enter(session, SESSION_READY);
+	session->resting = !session_let_go(session);
 	if (write_replies(session) &&
 	    (session->state == SESSION_CLOSING || evbuffer_get_length(bufferevent_get_input(session->stream)) > 0))
 		timer_arm(&session->next, 0);
@@ -352,6 +364,7 @@ static bool read_command(struct session *session, struct evbuffer *input)
 
 	if (session->swallowing)
 		return swallow(session, input);
+	session->resting = false;
 	if (end.pos == -1 && evbuffer_get_length(input) < COMMAND_LINE_MAX)
 		return false;
 	if (end.pos == -1 || end.pos > COMMAND_LINE_MAX - 2) {
@@ -504,6 +517,8 @@ static void on_limit(void *arg)
 		watch(session);
 	} else if (session->state == SESSION_CLOSING) {
 		session_free(session);
+	} else if (session->state <= SESSION_READY && session_let_go(session)) {
+		write_and_go_on(session);
 	} else {
 		log_timeout(session);
 		session_say(session, "421 4.4.2 %s waited too long for you", session->ingest->conf->hostname);
@@ -541,8 +556,11 @@ void sessions_stop(struct ingest *ingest)
 		struct session *session = LIST_ENTRY_OF(node, struct session, node);
 		if (session->state > SESSION_READY)
 			continue;
-		go_away(session);
-		timer_arm(&session->next, 0);
+		limit_arm(session);
+		if (session->resting || ingest->stop == INGEST_OVER) {
+			go_away(session);
+			timer_arm(&session->next, 0);
+		}
 	}
 }
 

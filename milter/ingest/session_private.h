@@ -36,6 +36,7 @@ struct session {
 	struct timer limit;
 	struct timer next;  /* fires at the next turn of the loop: for what is left to be written, obeyed or ended */
 	struct timer start; /* fires at the next turn of the loop: by then it shows who talks first */
+	bool resting;       /* in SESSION_READY: nothing was begun since the last message's verdicts */
 	bool swallowing;    /* the rest of an over-long line is being thrown away */
 	unsigned errors;
 	unsigned long messages;
@@ -55,6 +56,8 @@ void session_say(struct session *session, const char *format, ...) PRINTF_LIKE(2
 void session_enter(struct session *session, enum session_state state);
 /* Between two transactions: the only point where a session may be ended from here without harm. */
 void session_rest(struct session *session);
+/* True if the session was told to go because relaypoold is stopping: MTAs try with RSET whether it is still of use. */
+bool session_let_go(struct session *session);
 /* Forgets the message under way. One that waits for verdicts is withdrawn. */
 void session_drop_transaction(struct session *session);
 /* After the last reply: nothing is read any more, and the session ends once the reply is written. */

@@ -264,6 +264,8 @@ START_TEST(stop_closes_and_removes_sockets)
 	mta_expect(a, LMTP_GREETING);
 	listener_stop(listener);
 	expect_nobody("a.sock");
+	mta_expect(a, "");
+	listener_hurry(listener);
 	mta_expect(a, "421 4.3.2 mx.example is stopping; try again later\r\n<closed>");
 	ck_assert_uint_eq(listener_sessions(listener), 0);
 	reload_by(unix_conf("b.sock", NULL, "")); /* a late SIGHUP opens nothing */
@@ -354,6 +356,7 @@ START_TEST(a_passed_socket_is_served_and_left_as_it_is)
 	int again = dial_unix("a.sock");
 	mta_expect(again, LMTP_GREETING);
 	listener_stop(listener);
+	listener_hurry(listener);
 	mta_expect(a, "421 4.3.2 mx.example is stopping; try again later\r\n<closed>");
 	expect_file("a.sock", &before);
 	expect_waiting(managers, "a.sock");

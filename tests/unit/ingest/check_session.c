@@ -1086,22 +1086,107 @@ START_TEST(a_message_keeps_the_snapshot_of_its_mail)
 }
 END_TEST
 
-static void stop(void)
+static void stop(enum ingest_stop how)
 {
-	ingest.stopping = true;
+	ingest.stop = how;
 	sessions_stop(&ingest);
 }
 
 #define STOPPING "421 4.3.2 mx.example is stopping; try again later\r\n<closed>"
 
-START_TEST(idle_sessions_are_told_to_go)
+/* The nth of all messages, from MAIL to what is said after the relay's verdict. */
+static void hand_over(int mta, size_t nth, const char *end)
+{
+	mta_say(mta, "MAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n");
+	mta_expect(mta, MAIL_OK RCPT_OK GO_AHEAD);
+	mta_say(mta, BODY ".\r\n");
+	mta_expect(mta, "");
+	relay_says(nth, 0, "250 2.0.0 Ok");
+	mta_expect(mta, end);
+}
+
+START_TEST(sessions_that_rest_are_told_to_go_at_once)
+{
+	int mta = ready();
+
+	hand_over(mta, 0, OK);
+	stop(INGEST_LAST);
+	mta_expect(mta, STOPPING);
+	close(mta);
+}
+END_TEST
+
+/* However far it is: before the greeting, before LHLO, before MAIL, and after the probe of a session that is used again. */
+START_TEST(who_has_begun_hands_over_one_more_message)
+{
+	int accepted[2], greeted = mta_connect(PROTOCOL_LMTP), ready_one = ready(), probed = ready();
+
+	mta_hear(greeted);
+	hand_over(probed, 0, OK);
+	mta_say(probed, "RSET\r\n");
+	mta_expect(probed, OK);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, accepted), 0);
+	session_start(&ingest, PROTOCOL_LMTP, accepted[0]); /* nothing was said to it yet */
+	stop(INGEST_LAST);
+	mta_expect(accepted[1], "220 mx.example LMTP relaypool\r\n");
+	mta_say(accepted[1], "LHLO mta.example\r\n");
+	ck_assert_ptr_nonnull(strstr(mta_hear(accepted[1]), "250 ENHANCEDSTATUSCODES\r\n"));
+	mta_say(greeted, "LHLO mta.example\r\n");
+	ck_assert_ptr_nonnull(strstr(mta_hear(greeted), "250 ENHANCEDSTATUSCODES\r\n"));
+	hand_over(accepted[1], 1, OK STOPPING);
+	hand_over(greeted, 2, OK STOPPING);
+	hand_over(ready_one, 3, OK STOPPING);
+	hand_over(probed, 4, OK STOPPING);
+	ck_assert_uint_eq(sessions_ended, 4);
+	close(accepted[1]);
+	close(greeted);
+	close(ready_one);
+	close(probed);
+}
+END_TEST
+
+START_TEST(who_has_begun_and_is_silent_is_told_to_go_after_a_while)
+{
+	int greeted = mta_connect(PROTOCOL_LMTP), idle = ready();
+
+	mta_hear(greeted);
+	stop(INGEST_LAST);
+	pass(SECONDS(4));
+	mta_say(idle, "NOOP\r\n");
+	mta_expect(idle, OK);
+	mta_expect(greeted, "");
+	pass(SECONDS(1));
+	mta_expect(greeted, STOPPING);
+	mta_expect(idle, "");
+	pass(SECONDS(4));
+	mta_expect(idle, STOPPING);
+	ck_assert_str_eq(logged(), "");
+	close(greeted);
+	close(idle);
+}
+END_TEST
+
+START_TEST(a_probe_is_told_that_the_session_is_over)
+{
+	int mta = ready();
+
+	stop(INGEST_LAST);
+	mta_say(mta, "RSET\r\nMAIL FROM:<>\r\n");
+	mta_expect(mta, STOPPING);
+	close(mta);
+}
+END_TEST
+
+START_TEST(in_the_end_every_session_is_told_to_go)
 {
 	int greeted = mta_connect(PROTOCOL_LMTP), idle = ready(), pair[2];
 
 	mta_hear(greeted);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 	session_start(&ingest, PROTOCOL_LMTP, pair[0]); /* nothing was said to it yet */
-	stop();
+	if (_i > 0)
+		stop(INGEST_LAST);
+	stop(INGEST_OVER);
 	mta_expect(pair[1], STOPPING);
 	mta_expect(greeted, STOPPING);
 	mta_expect(idle, STOPPING);
@@ -1118,7 +1203,7 @@ START_TEST(a_transaction_is_finished_before_the_session_goes)
 
 	mta_say(mta, "MAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\n");
 	mta_expect(mta, MAIL_OK RCPT_OK);
-	stop();
+	stop(_i == 0 ? INGEST_LAST : INGEST_OVER);
 	mta_expect(mta, "");
 	mta_say(mta, "DATA\r\n");
 	mta_expect(mta, GO_AHEAD);
@@ -1136,9 +1221,9 @@ START_TEST(a_transaction_that_is_given_up_ends_a_stopping_session)
 
 	mta_say(mta, "MAIL FROM:<>\r\n");
 	mta_hear(mta);
-	stop();
+	stop(_i == 0 ? INGEST_LAST : INGEST_OVER);
 	mta_say(mta, "RSET\r\nMAIL FROM:<>\r\n");
-	mta_expect(mta, OK STOPPING);
+	mta_expect(mta, STOPPING);
 	close(mta);
 }
 END_TEST
@@ -1148,7 +1233,7 @@ START_TEST(a_client_that_takes_no_last_word_is_closed)
 	int mta = ready();
 
 	flood(mta);
-	stop();
+	stop(INGEST_OVER);
 	pass(SECONDS(10));
 	ck_assert_uint_eq(sessions_ended, 1);
 	close(mta);
@@ -1268,9 +1353,13 @@ static void add_time_tests(TCase *tcase)
 	tcase_add_test(tcase, a_client_that_only_chats_is_cut_at_the_limit);
 	tcase_add_test(tcase, waiting_for_verdicts_has_no_limit_of_its_own);
 	tcase_add_test(tcase, a_message_keeps_the_snapshot_of_its_mail);
-	tcase_add_test(tcase, idle_sessions_are_told_to_go);
-	tcase_add_test(tcase, a_transaction_is_finished_before_the_session_goes);
-	tcase_add_test(tcase, a_transaction_that_is_given_up_ends_a_stopping_session);
+	tcase_add_test(tcase, sessions_that_rest_are_told_to_go_at_once);
+	tcase_add_test(tcase, who_has_begun_hands_over_one_more_message);
+	tcase_add_test(tcase, who_has_begun_and_is_silent_is_told_to_go_after_a_while);
+	tcase_add_test(tcase, a_probe_is_told_that_the_session_is_over);
+	tcase_add_loop_test(tcase, in_the_end_every_session_is_told_to_go, 0, 2);
+	tcase_add_loop_test(tcase, a_transaction_is_finished_before_the_session_goes, 0, 2);
+	tcase_add_loop_test(tcase, a_transaction_that_is_given_up_ends_a_stopping_session, 0, 2);
 	tcase_add_test(tcase, a_client_that_takes_no_last_word_is_closed);
 	tcase_add_test(tcase, a_view_tells_what_a_session_does);
 }
