@@ -3,13 +3,14 @@ import threading
 import time
 
 from lib import message, scene, settings, verify
+from lib.daemon import Relaypoold
 
 CAP, DEPTH = 10, 8
 
 
-def kill_during(count, kills, in_flight, front=None, **relay_keys):
-    """`in_flight`: messages that may be at the relay without a verdict at once."""
-    front, daemon, relay, store = scene.with_store({"max_connections": CAP, **relay_keys}, front=front)
+def kill_during(count, kills, in_flight, front=None, kind=Relaypoold, **relay_keys):
+    """`in_flight`: messages that may be at the relay without a verdict at once; `kind` is how the daemon is run."""
+    front, daemon, relay, store = scene.with_store({"max_connections": CAP, **relay_keys}, front=front, kind=kind)
     messages = [message.Message(number, recipients=(f"r{number}@far.example",), size=4096) for number in range(count)]
     injection = threading.Thread(target=scene.inject, args=(messages, 2))
     injection.start()

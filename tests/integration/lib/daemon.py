@@ -117,16 +117,17 @@ class Relaypoold:
     def lmtp(self):
         return os.path.join(self.sockets, "lmtp.sock")
 
-    def start(self, under=()):
+    def start(self, under=(), environment=(), **options):
         """Returns when it answers on its control socket; an error with its log if it does not.
 
-        `under` are the words of a program that runs it, such as a profiler.
+        `under` are the words of a program that runs it, such as a profiler; more options are those of Popen.
         """
         suppressions = os.path.join(settings.SOURCE, "tests", "tsan.supp")
-        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1", "TSAN_OPTIONS": f"suppressions={suppressions}"}
+        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1", "TSAN_OPTIONS": f"suppressions={suppressions}",
+                       **dict(environment)}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([*under, os.path.join(settings.BUILD, "relaypoold"), "-f", "-c",
-                                             self.config_path], stderr=log, env=environment)
+                                             self.config_path], stderr=log, env=environment, **options)
         threading.Thread(target=self._play_flush_unit, args=(self.process,), daemon=True).start()
         settings.wait_until(lambda: self.process.poll() is not None or self.answers(), 15, "relaypoold to start")
         if self.process.poll() is not None:

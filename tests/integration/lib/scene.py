@@ -17,10 +17,10 @@ def equal(got, wanted, what):
         raise AssertionError(f"{what}: {got!r} instead of {wanted!r}")
 
 
-def pooled(sections, front_parameters=None, chroot=False, front=None, **keys):
-    """(front, daemon), both running. `front` is one that is not Postfix."""
+def pooled(sections, front_parameters=None, chroot=False, front=None, kind=Relaypoold, **keys):
+    """(front, daemon), both running. `front` is one that is not Postfix, `kind` how the daemon is run."""
     front = front or fronts.pooled(front_parameters, chroot, keys.get("failover", "queue"))
-    daemon = Relaypoold(front, sections, **keys).start()
+    daemon = kind(front, sections, **keys).start()
     return front.start(), daemon
 
 
