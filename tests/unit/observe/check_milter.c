@@ -414,7 +414,7 @@ START_TEST(a_huge_header_is_looked_at_only_so_far)
 {
 	char value[3000];
 	memset(value, 'x', sizeof value);
-	strcpy(value + sizeof value - 6, "needle" + 1);
+	strcpy(value + sizeof value - 6, "eedle");
 	start_with("route \"far-down\" { relays = { \"far\" }  headers = { \"X-Long: *eedle\" } }\n"
 		   "route \"front\" { relays = { \"far\" }  headers = { \"X-Long: xxx*\" } }\n");
 	ck_assert_str_eq(routes_for(NULL, NULL, "X-Long", value), "front");

@@ -154,7 +154,7 @@ END_TEST
 
 START_TEST(a_long_initial_response_follows_the_command)
 {
-	char password[400];
+	static char password[400]; /* the relay keeps it */
 	memset(password, 'p', sizeof(password));
 	offer(" PLAIN ");
 	relay.password = password;

@@ -134,7 +134,7 @@ START_TEST(every_part_of_a_tag_is_refused)
 
 	for (size_t length = 0; length < strlen(KNOWN); length++) {
 		ck_assert(!tag_parse(KNOWN, length, &key, &tag));
-		ck_assert(!tag_parse(KNOWN + length + 1, strlen(KNOWN) - length - 1, &key, &tag));
+		ck_assert(!tag_parse(&KNOWN[length + 1], strlen(KNOWN) - length - 1, &key, &tag));
 	}
 	ck_assert(!parse(KNOWN "A", &tag));
 	ck_assert(!parse(KNOWN "; m=6DOnUQ/oH1BjFVveQAcdCA==", &tag));
@@ -166,8 +166,8 @@ START_TEST(a_right_mac_does_not_excuse_a_wrong_form)
 		"v=1; q=a; t=1; r=a; r=b; m=kXwe8rEeMBtXnMNxxTWN9Q==",
 		"v=1; t=1; q=a; r=a; m=0foIqPRB2gScyehmwUcS/g==",
 		"v=1; q=a; t=1; m=2YgEK1fCbszPrTbGEGOiaA==",
-		"v=1; q=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; t=1; r=a; "
-		"m=gguRlSEiHdM+5DAJMIOQZA==",
+		("v=1; q=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; t=1; r=a; "
+		 "m=gguRlSEiHdM+5DAJMIOQZA=="),
 	};
 	struct tag tag;
 
