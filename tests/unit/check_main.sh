@@ -42,14 +42,14 @@ wait_for()
 	done
 }
 
-# write_conf [LINE [LINE]]: a new file, with these lines at its end
+# write_conf [LINE [LINE]]: a new file, with these lines at its end; whoever runs the test is the MTA
 write_conf()
 {
 	cat >"$conf" <<-END
 		milter = "unix:$work/milter.sock"
 		lmtp = "unix:$work/lmtp.sock"
 		control = "unix:$control"
-		spool-directory = "$work/spool"
+		spool-directory = "$work/spool" allow-users = { "$(id -u)" }
 		relay "nowhere" { host = "127.0.0.1" port = 9 tls = "none" }
 		${1-}
 		${2-}

@@ -3,6 +3,10 @@
 #define TESTS_UNIT_BASE_CHECK_BASE_H
 
 #include <check.h>
+#include <stdbool.h>
+
+/* Whether packets can be lost here by a filter at a socket: some kernels let only root attach one. */
+bool may_lose_packets(void);
 
 Suite *clock_suite(void);
 Suite *conf_suite(void);
