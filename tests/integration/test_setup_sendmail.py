@@ -180,14 +180,12 @@ def test_sockets_elsewhere_and_on_tcp():
     unsafe = settings.work("unsafe.conf")
     with open(site.daemon.config_path, encoding="utf-8") as file:
         text = file.read()
-    for address, path, why in (("inet:8899@127.0.0.1", "/tmp/milter.sock", "everybody may write to /tmp"),
-                               ("inet:8899@127.0.0.1", "/var/spool/postfix/relaypool/milter.sock", "Postfix")):
-        with open(unsafe, "w", encoding="utf-8") as file:
-            file.write(text.replace(address, f"unix:{path}"))
-        result = site.daemon.ctl("-c", unsafe, *SETUP, "--apply", check=False)
-        scene.equal(result.returncode, 1, f"exit code with {path}")
-        words = " ".join(result.stdout.split())
-        assert why in words and 'milter = "unix:/run/relaypool/milter.sock"' in words, words
+    with open(unsafe, "w", encoding="utf-8") as file:
+        file.write(text.replace("inet:8899@127.0.0.1", "unix:/tmp/milter.sock"))
+    result = site.daemon.ctl("-c", unsafe, *SETUP, "--apply", check=False)
+    scene.equal(result.returncode, 1, "exit code with /tmp/milter.sock")
+    words = " ".join(result.stdout.split())
+    assert "everybody may write to /tmp" in words and 'milter = "unix:/run/relaypool/milter.sock"' in words, words
 
 
 def test_what_does_not_build_or_load_changes_nothing():

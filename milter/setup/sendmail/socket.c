@@ -53,11 +53,6 @@ static char *directory_foreign(const char *path, const char *user)
 	return why;
 }
 
-static bool of_postfix(const char *path)
-{
-	return strncmp(path, "/var/spool/postfix/", strlen("/var/spool/postfix/")) == 0;
-}
-
 char *socket_unfit(const struct endpoint *endpoint, const struct conf *conf)
 {
 	if (endpoint->kind != ENDPOINT_UNIX)
@@ -65,8 +60,6 @@ char *socket_unfit(const struct endpoint *endpoint, const struct conf *conf)
 	char *why = socket_refused(endpoint->path);
 	if (!why)
 		why = directory_foreign(endpoint->path, conf->user);
-	if (!why && of_postfix(endpoint->path))
-		why = mem_strdup("this is Postfix's directory, for daemons in its chroot");
 	return why;
 }
 
