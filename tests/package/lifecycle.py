@@ -1,6 +1,7 @@
 """What becomes of a system on which relaypool is installed, used with an MTA, and removed again."""
 import glob
 import os
+import shutil
 
 import chroot
 from lib import settings
@@ -8,13 +9,31 @@ from lib.scene import equal
 from machine import Relay, Relaypoold, FILES, kept
 from mta import COUNT, expect, pool_and_undo, send
 
-DEB = max(glob.glob(os.path.join(settings.BUILD, "deb", "relaypool_*.deb")), default=None, key=os.path.getmtime)
 MEMORY = "/var/lib/relaypool-setup"
+
+
+def _built():
+    found = glob.glob(os.path.join(settings.BUILD, "deb", "relaypool_*.deb"))
+    if len(found) != 1:
+        raise SystemExit(f"{len(found)} packages in {settings.BUILD}/deb: has `make deb' been run there?")
+    return found[0]
+
+
+DEB = _built()
+
+
+def _system():
+    """Without a name server, of which Sendmail has to be told."""
+    system = chroot.system()
+    switch = system.path("/etc/mail/service.switch")
+    if os.path.exists(switch):
+        shutil.copy(f"{switch}-nodns", switch)
+    return system
 
 
 def installed_and_gone(kind, theirs):
     """Installed, edited, registered, undone, purged: all is as before. `theirs` is what the MTA writes by itself."""
-    system = chroot.system()
+    system = _system()
     mta = kind(system)
     mta.restart()
     before, packages, settings_before = system.listing(theirs), system.packages(), mta.photograph()
@@ -35,7 +54,7 @@ def relaypoold_log(system):
 
 def removed_too_early(kind, theirs, uses):
     """Removed while the MTA uses it: that is said, mail waits; installed again and undone, the mail leaves as before."""
-    system, relay = chroot.system(), Relay()
+    system, relay = _system(), Relay()
     mta, daemon = kind(system), Relaypoold(system)
     mta.use(relay)
     mta.restart()
@@ -49,7 +68,7 @@ def removed_too_early(kind, theirs, uses):
         daemon.stop()
     said = " ".join(system.apt("remove", "relaypool").split())
     undo = f"relaypoolctl setup {mta.name} --undo --reload"
-    for text in (f"WARNING: {uses} still hands its mail to relaypool", undo, f"stays in {MEMORY}."):
+    for text in (f"WARNING: {uses} still hands its mail to relaypool", undo, f"stays in {MEMORY}/"):
         assert text in said, f"{text} was not said: {said}"
     names = send(system, "waiting")
     settings.wait_until(lambda: mta.waiting() == len(names), 20, "the mail to wait in the queue")

@@ -23,6 +23,7 @@ from lib.scripted import ScriptedRelay  # noqa: E402
 
 CONF = "/etc/relaypool/relaypool.conf"
 PASSWORD = "/etc/relaypool/credentials.d/example"
+ADDRESS = "127.0.0.3"
 AUTHORITY = "/etc/relaypool-tests.pem"
 FILES = (CONF, PASSWORD, AUTHORITY)  # that Relaypoold.configure() changes
 UNITS = ("relaypoold.service", "relaypool-flush.path")
@@ -72,10 +73,10 @@ def kept(machine, *names):
 
 
 class Relay(ScriptedRelay):
-    """A provider's: STARTTLS, AUTH, and a certificate of an authority of our own."""
+    """A provider's: STARTTLS, AUTH, and a certificate of an authority of our own. At no address that an MTA has itself."""
 
     def __init__(self):
-        super().__init__(address="127.0.0.1", host="localhost", secure=True)
+        super().__init__(address=ADDRESS, host=ADDRESS, secure=True)
 
     def copies(self):
         """{message id: how many came}"""

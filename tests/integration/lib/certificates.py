@@ -13,7 +13,7 @@ def _issue(name, hosts, days):
     _openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
              "-subj", f"/CN={hosts[0]}")
     with open(settings.work("certificates", f"{name}.ext"), "w", encoding="utf-8") as file:
-        file.write("subjectAltName=" + ",".join(f"DNS:{host}" for host in hosts) + "\n")
+        file.write("subjectAltName=" + ",".join(f"{'IP' if host[0].isdigit() else 'DNS'}:{host}" for host in hosts) + "\n")
     _openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
              "-days", str(days), "-extfile", f"{name}.ext", "-out", f"{name}.pem")
 
@@ -26,7 +26,7 @@ def path(name):
         _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
                  "-subj", "/CN=relaypool test authority", "-days", "2")
         hosts = ["relay.test", "near.test", "second.test", "third.test", "many.test", "mail.example.org",
-                 "localhost"]
+                 "127.0.0.3"]
         _issue("right", hosts, 2)
         _issue("wrong-name", ["elsewhere.test"], 2)
         _issue("expired", hosts, -1)
