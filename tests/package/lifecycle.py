@@ -6,8 +6,8 @@ import shutil
 import chroot
 from lib import settings
 from lib.scene import equal
-from machine import Relay, Relaypoold, FILES, kept
-from mta import COUNT, expect, pool_and_undo, send
+from machine import FILES, Relay, Relaypoold, kept
+from mta import COUNT, expect, expect_once, pool_and_undo, send
 
 MEMORY = "/var/lib/relaypool-setup"
 
@@ -81,7 +81,6 @@ def removed_too_early(kind, theirs, uses):
     equal(mta.photograph(), before, "the MTA's configuration when it is undone")
     mta.flush()
     relay.wait_for(names)
-    equal({relay.logins[name] for name in names}, {None}, "who brought what had waited")
-    equal({relay.copies()[name] for name in names}, {1}, "copies of what had waited")
+    expect_once(relay, names, None)
     system.apt("purge", "--autoremove", "relaypool")
     equal(chroot.differences(listing, system.listing(theirs)), [], "files when it is purged")

@@ -3,6 +3,7 @@
 A machine is this one (Here), or whatever has the same methods: tests/package/chroot.py of the sources has a chroot. It
 is for tests alone: a test changes its configuration, and gives back what was there at its end.
 """
+import collections
 import contextlib
 import json
 import os
@@ -75,14 +76,13 @@ def kept(machine, *names):
 class Relay(ScriptedRelay):
     """A provider's: STARTTLS, AUTH, and a certificate of an authority of our own. At no address that an MTA has itself."""
 
-    def __init__(self):
-        super().__init__(address=ADDRESS, host=ADDRESS, secure=True)
+    def __init__(self, **options):
+        super().__init__(address=ADDRESS, host=ADDRESS, secure=True, **options)
 
     def copies(self):
         """{message id: how many came}"""
         with self.lock:
-            names = [name for name, _ in self.accepted]
-        return {name: names.count(name) for name in names}
+            return collections.Counter(name for name, _ in self.accepted)
 
     def wait_for(self, names, seconds=30):
         """Until each of the messages has come."""

@@ -90,8 +90,13 @@ def expect(machine, relay, label, login, count=1):
     """Mail that the relay gets once each, from somebody who has logged in so."""
     names = send(machine, label, count)
     relay.wait_for(names)
-    equal({relay.logins[name] for name in names}, {login}, f"who brought {label}")
-    equal({relay.copies()[name] for name in names}, {1}, f"copies of {label}")
+    expect_once(relay, names, login)
+
+
+def expect_once(relay, names, login):
+    """Each of these messages came once, from somebody who had logged in so."""
+    copies = relay.copies()
+    equal({name: (copies[name], relay.logins[name]) for name in names}, dict.fromkeys(names, (1, login)), "what came")
 
 
 def pool_and_undo(machine, kind):
