@@ -8,7 +8,8 @@ build="gcc make libc6-dev autoconf automake pkg-config libmilter-dev libevent-de
 	libjansson-dev"
 demo="$build postfix sasl2-bin libsasl2-modules libsasl2-modules-db openssl python3 util-linux"
 tests="$demo apparmor check clang-format clang-tidy curl dovecot-imapd dovecot-lmtpd dovecot-pop3d
-	dovecot-sieve iproute2 lnav logcheck-database mandoc mtail procps prometheus strace xz-utils"
+	dovecot-sieve iproute2 lnav logcheck-database mandoc mtail procps prometheus rpm rpmlint
+	selinux-policy-dev strace xz-utils"
 policy=/usr/sbin/policy-rc.d
 
 missing()
