@@ -180,7 +180,7 @@ class Chroot:
             os.symlink(f"/proc/{target}", self.path(f"dev/{name}"))
         os.mkdir(self.path("dev/shm"), 0o1777)
         os.mkdir(self.path("dev/pts"))
-        commands.run(["mount", "-t", "devpts", "-o", "newinstance,ptmxmode=666", "devpts", self.path("dev/pts")])
+        commands.run(["mount", "-t", "devpts", "-o", "newinstance,ptmxmode=0666,mode=0620", "devpts", self.path("dev/pts")])
         os.symlink("pts/ptmx", self.path("dev/ptmx"))
         archives = os.path.join(STORE, "archives")
         os.makedirs(os.path.join(archives, "partial"), exist_ok=True)
