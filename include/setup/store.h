@@ -7,6 +7,7 @@
 #define SETUP_STORE_H
 
 #include <jansson.h>
+#include <sys/types.h>
 
 #include "relaypool.h"
 #include "setup/setup.h"

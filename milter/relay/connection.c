@@ -21,6 +21,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
+#include "base/chance.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/spool.h"
@@ -412,8 +413,7 @@ struct connection *connection_create(const struct connection_settings *s)
 	c->created = c->state_since = clock_now();
 	c->ready_at = -1;
 	if (s->relay->max_age > 0) /* spread, so that not all renew together */
-		c->age_limit =
-			s->relay->max_age - (usec_t)(arc4random_uniform(100) * (uint64_t)s->relay->max_age / 1000);
+		c->age_limit = s->relay->max_age - (usec_t)(chance_below(100) * (uint64_t)s->relay->max_age / 1000);
 	(void)snprintf(c->host, sizeof(c->host), "-");
 	timer_init(&c->timer, "connection limit", on_timer, c);
 	timer_init(&c->turn, "connection consequences", on_turn, c);

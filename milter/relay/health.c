@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "base/chance.h"
 #include "pool_private.h"
 #include "smtp/reply.h"
 
@@ -66,7 +67,7 @@ void health_fail(struct pool *pool, struct connection *lost, struct reply *why, 
 	pool->first_host++;
 	pool->known_length = 0;
 	usec_t wait = trouble_backoff(fault, pool->failures);
-	timer_arm(&pool->retry, wait - wait / 4 + (usec_t)(arc4random_uniform(500) * (uint64_t)wait / 1000));
+	timer_arm(&pool->retry, wait - wait / 4 + (usec_t)(chance_below(500) * (uint64_t)wait / 1000));
 	if ((pool->losing || !alive(pool, lost)) &&
 	    (fault == FAULT_SETTINGS || pool->failures >= TROUBLE_FAILURES_DOWN))
 		go_down(pool, why);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/chance.h"
 #include "base/journey.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -62,8 +63,7 @@ static char *compose(const struct conf *conf, const struct probe_request *reques
 			  "relaypoolctl test-route --send, by the route %s and the relay %s.\r\n"
 			  "It needs no answer.\r\n",
 			  null ? "postmaster@" : request->sender, null ? conf->hostname : "", request->recipient, date,
-			  (unsigned long long)clock_wall(), (unsigned)arc4random(), conf->hostname, conf->hostname,
-			  route, relay);
+			  (unsigned long long)clock_wall(), chance(), conf->hostname, conf->hostname, route, relay);
 }
 
 /* NULL if there is no room for its body. */

@@ -20,7 +20,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/queue.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -33,13 +32,12 @@
 #define MEMORY_MAX (256u << 20)
 
 struct packet {
-	STAILQ_ENTRY(packet) entry;
+	struct packet *next;
 	uint64_t due; /* nanoseconds, CLOCK_MONOTONIC */
 	int to;       /* descriptor of the device it leaves by */
 	size_t length;
 	unsigned char octets[];
 };
-STAILQ_HEAD(packets, packet);
 
 static struct {
 	uint64_t delay;  /* one way, nanoseconds */
@@ -47,8 +45,8 @@ static struct {
 	uint64_t random; /* state of the generator, never 0 */
 	int device[2];   /* in namespace A and in B */
 	int timer;
-	struct packets
-		held; /* one queue: the delay is the same both ways, so the order of arrival is that of leaving */
+	/* One queue: the delay is the same both ways, so the order of arrival is that of leaving. */
+	struct packet *held, **last;
 	size_t held_octets;
 	uint64_t carried, lost, overflowed, latest; /* latest: by how many nanoseconds a packet left too late at most */
 } wire;
@@ -174,13 +172,15 @@ static void hold(int from, int to)
 		packet = malloc(sizeof(*packet) + (size_t)length);
 		if (!packet)
 			err(1, NULL);
+		packet->next = NULL;
 		packet->due = now() + wire.delay;
 		packet->to = to;
 		packet->length = (size_t)length;
 		memcpy(packet->octets, octets, (size_t)length);
-		if (STAILQ_EMPTY(&wire.held))
+		if (!wire.held)
 			set_timer(packet->due);
-		STAILQ_INSERT_TAIL(&wire.held, packet, entry);
+		*wire.last = packet;
+		wire.last = &packet->next;
 		wire.held_octets += packet->length;
 	}
 }
@@ -192,14 +192,16 @@ static void release_due(void)
 
 	if (read(wire.timer, &expirations, sizeof(expirations)) == -1 && errno != EAGAIN)
 		err(1, "timerfd");
-	while ((packet = STAILQ_FIRST(&wire.held)) && packet->due <= time) {
+	while ((packet = wire.held) && packet->due <= time) {
 		if (time - packet->due > wire.latest)
 			wire.latest = time - packet->due;
 		if (write(packet->to, packet->octets, packet->length) == (ssize_t)packet->length)
 			wire.carried++;
 		else
 			wire.overflowed++;
-		STAILQ_REMOVE_HEAD(&wire.held, entry);
+		wire.held = packet->next;
+		if (!wire.held)
+			wire.last = &wire.held;
 		wire.held_octets -= packet->length;
 		free(packet);
 		time = now();
@@ -298,7 +300,7 @@ int main(int argc, char **argv)
 	if (argc - optind != 4)
 		errx(2, "usage: link [-d 50ms] [-l 0%%] [-s SEED] NAMESPACE_A ADDRESS_A NAMESPACE_B ADDRESS_B\n"
 			"-d is the delay one way: half of the round trip");
-	STAILQ_INIT(&wire.held);
+	wire.last = &wire.held;
 	claim_priority();
 	wire.device[0] = open_end(argv[optind], argv[optind + 1], argv[optind + 3]);
 	wire.device[1] = open_end(argv[optind + 2], argv[optind + 3], argv[optind + 1]);

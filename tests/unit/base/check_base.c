@@ -22,7 +22,8 @@ bool may_lose_packets(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(clock_suite());
+	SRunner *runner = srunner_create(chance_suite());
+	srunner_add_suite(runner, clock_suite());
 	srunner_add_suite(runner, conf_suite());
 	srunner_add_suite(runner, congestion_suite());
 	srunner_add_suite(runner, journey_suite());

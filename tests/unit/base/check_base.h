@@ -8,6 +8,7 @@
 /* Whether packets can be lost here by a filter at a socket: some kernels let only root attach one. */
 bool may_lose_packets(void);
 
+Suite *chance_suite(void);
 Suite *clock_suite(void);
 Suite *conf_suite(void);
 Suite *congestion_suite(void);
