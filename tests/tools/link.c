@@ -98,7 +98,7 @@ static int open_tun(void)
 	return fd;
 }
 
-static void set_address(int control, struct ifreq *request, unsigned long what, const char *address)
+static void set_address(int control, struct ifreq *request, int what, const char *address)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET};
 
