@@ -94,8 +94,8 @@ def booted(system):
     try:
         first = settings.wait_until(lambda: _first_process(process), 10, "a process 1")
         machine = Booted(system, process, first)
-        settings.wait_until(lambda: "running" in machine.run("systemctl", "is-system-running", code=None), 60,
-                            "the system to be up, without a unit that failed")
+        settings.wait_until(lambda: machine.run("systemctl", "is-active", "multi-user.target", code=None) == "active\n", 60,
+                            "the system to be up")
         yield machine
     except BaseException:
         if machine:
