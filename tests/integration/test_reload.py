@@ -104,3 +104,23 @@ def test_lines_of_outcomes_come_and_go_with_a_reload():
     daemon.stop()
     scene.equal(len(relay.accepted), 3, "messages that were sent")
     scene.equal(daemon.log().count("status=sent"), 1, "lines of outcomes")
+
+
+def test_a_stop_defers_what_no_relay_takes_in_time():
+    """20 s for what the MTA has begun to hand over, 10 s for what is being sent then."""
+    relay = ScriptedRelay(delays={"dot": 4})
+    front, daemon = scene.pooled(relay_section("far", relay, max_connections=2))
+    messages = [Message(number) for number in range(24)]
+    scene.inject(messages)
+    settings.wait_until(lambda: len(daemon.json("sessions")["sessions"]) >= len(messages), 20, "all of it to be handed over")
+    begin = time.monotonic()
+    daemon.stop()
+    took = time.monotonic() - begin
+    settings.wait_until(lambda: sum(scene.statuses(front).values()) >= len(messages), 10, "all of it to have a verdict")
+    statuses = scene.statuses(front)
+    settings.figure(f"stopped in {took:.1f} s; {statuses['sent']} sent, {statuses['deferred']} deferred")
+    assert 20 <= took <= 30, f"it took {took:.1f} s"
+    assert statuses["sent"] >= 6 and statuses["deferred"] >= 4 and set(statuses) == {"sent", "deferred"}, statuses
+    scene.equal(len(relay.accepted), statuses["sent"], "messages at the relay")
+    scene.equal(front.log().count("451 4.3.2 relaypoold is stopping"), statuses["deferred"], "deferred because it stops")
+    assert "(what waits for a relay is deferred)" in daemon.log() and "drained=yes" in daemon.log(), daemon.log()
