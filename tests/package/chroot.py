@@ -13,7 +13,7 @@ import stat
 import subprocess
 
 from lib import command as commands
-from lib import sandbox, settings
+from lib import nameserver, sandbox, settings
 from lib.syslog import Syslog
 
 SUITE = os.environ.get("RELAYPOOL_SUITE", "bookworm")
@@ -93,7 +93,8 @@ def _add(place, packages, lowers):
 
 def _download(place, packages, lowers):
     chroot = Chroot(place, lowers)
-    chroot.apt("install", "--download-only", *chroot.lend(packages))
+    for package in chroot.lend(packages):  # one by one: some exclude one another
+        chroot.apt("install", "--download-only", package)
 
 
 def _layer(name, make, *arguments):
@@ -133,8 +134,10 @@ def prepare(packages=(), later=(), suite=SUITE):
 
 
 def system():
-    """A system with the PACKAGES of the test, and its log in lines."""
+    """A system with the PACKAGES of the test, its log in lines, and a name server that knows no name."""
     chroot = Chroot(settings.work("system"), prepared)
+    nameserver.serve()
+    chroot.write("/etc/resolv.conf", "nameserver 127.0.0.1\n")
     chroot.log = Syslog(settings.work("system", "log"), chroot.path("dev/log"))
     return chroot
 

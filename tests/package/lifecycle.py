@@ -1,7 +1,6 @@
 """What becomes of a system on which relaypool is installed, used with an MTA, and removed again."""
 import glob
 import os
-import shutil
 
 import chroot
 from lib import settings
@@ -22,18 +21,9 @@ def _built():
 DEB = _built()
 
 
-def _system():
-    """Without a name server, of which Sendmail has to be told."""
-    system = chroot.system()
-    switch = system.path("/etc/mail/service.switch")
-    if os.path.exists(switch):
-        shutil.copy(f"{switch}-nodns", switch)
-    return system
-
-
 def installed_and_gone(kind, theirs):
     """Installed, edited, registered, undone, purged: all is as before. `theirs` is what the MTA writes by itself."""
-    system = _system()
+    system = chroot.system()
     mta = kind(system)
     mta.restart()
     before, packages, settings_before = system.listing(theirs), system.packages(), mta.photograph()
@@ -54,7 +44,7 @@ def relaypoold_log(system):
 
 def removed_too_early(kind, theirs, uses):
     """Removed while the MTA uses it: that is said, mail waits; installed again and undone, the mail leaves as before."""
-    system, relay = _system(), Relay()
+    system, relay = chroot.system(), Relay()
     mta, daemon = kind(system), Relaypoold(system)
     mta.use(relay)
     mta.restart()

@@ -16,7 +16,8 @@ SOURCE = os.path.dirname(os.path.realpath(__file__))
 while not os.path.isdir(os.path.join(SOURCE, "tests", "integration", "lib")):
     SOURCE = os.path.dirname(SOURCE)
 sys.path.insert(0, os.path.join(SOURCE, "tests", "integration"))
-os.environ.setdefault("RELAYPOOL_WORK", os.environ.get("AUTOPKGTEST_TMP", "/tmp"))
+if "AUTOPKGTEST_TMP" in os.environ:
+    os.environ["RELAYPOOL_WORK"] = os.environ["AUTOPKGTEST_TMP"]
 from lib import certificates, settings  # noqa: E402
 from lib import command as commands  # noqa: E402
 from lib.scene import equal  # noqa: E402,F401

@@ -10,6 +10,7 @@ from lib.message import Message
 from lib.smtp import inject
 
 SMTP = ("127.0.0.1", 25)
+SENDER = "postmaster@localhost"  # of a domain that every MTA knows
 COUNT = 10  # messages by each of the two ways into the MTA
 
 
@@ -78,7 +79,7 @@ class Sendmail:
 
 def send(machine, label, count=1):
     """So many messages by SMTP, and as many by sendmail(1); their ids."""
-    messages = [Message(f"{label}.{number}") for number in range(2 * count)]
+    messages = [Message(f"{label}.{number}", sender=SENDER) for number in range(2 * count)]
     inject(SMTP, messages[:count], 2)
     for message in messages[count:]:
         machine.run("/usr/sbin/sendmail", "-i", "-f", message.sender, "--", message.recipients[0][0],
