@@ -1,8 +1,10 @@
 """What becomes of a system on which relaypool is installed, used with an MTA, and removed again."""
 import glob
 import os
+import re
 
 import chroot
+from lib import command as commands
 from lib import settings
 from lib.scene import equal
 from machine import FILES, Relay, Relaypoold, kept
@@ -74,3 +76,19 @@ def removed_too_early(kind, theirs, uses):
     expect_once(relay, names, None)
     system.apt("purge", "--autoremove", "relaypool")
     equal(chroot.differences(listing, system.listing(theirs)), [], "files when it is purged")
+
+
+def autopkgtest(*names):
+    """Debian's own tests of the package, run as Debian runs them, on the system as it is."""
+    system = chroot.system()
+    system.install(DEB)
+    tree = settings.work("tree")
+    commands.run(["dpkg-source", "--no-check", "-x", DEB.rsplit("_", 1)[0] + ".dsc", tree])
+    with open(os.path.join(tree, "debian", "files"), "w", encoding="ascii"):
+        pass  # so that it counts as built, and nothing has to be installed for a build
+    said = commands.run(["autopkgtest", "--ignore-restrictions=isolation-container,breaks-testbed",
+                         *(f"--test-name={name}" for name in names), f"{tree}/", "--", "chroot", system.root], None,
+                        limit=chroot.LIMIT)
+    results = dict(re.findall(r"^(\w+) +(PASS|FAIL|SKIP)", said.rsplit(" summary\n", 1)[-1], re.MULTILINE))
+    if results != dict.fromkeys(names, "PASS"):
+        raise AssertionError(said[-8000:])

@@ -15,3 +15,7 @@ def test_installed_registered_undone_and_purged():
 
 def test_removed_while_postfix_uses_it():
     lifecycle.removed_too_early(Postfix, THEIRS, "Postfix")
+
+
+def test_autopkgtest():
+    lifecycle.autopkgtest("smoke", "loopback", "postfix")

@@ -14,3 +14,7 @@ def test_installed_registered_undone_and_purged():
 
 def test_removed_while_sendmail_uses_it():
     lifecycle.removed_too_early(Sendmail, THEIRS, "Sendmail")
+
+
+def test_autopkgtest():
+    lifecycle.autopkgtest("sendmail")
