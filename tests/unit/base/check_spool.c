@@ -289,13 +289,22 @@ START_TEST(a_directory_that_cannot_be_used_is_warned_of_once_a_minute)
 }
 END_TEST
 
-/* From now on open(2) knows no O_TMPFILE, as on some network file systems. */
+#ifdef __NR_open
+#define OTHER_OPEN __NR_open
+#else
+#define OTHER_OPEN __NR_openat
+#endif
+
+/* From now on open(2) knows no O_TMPFILE, as on some network file systems. C libraries differ in the call they make. */
 static bool forbid_o_tmpfile(void)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_openat, 0, 3),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_openat, 0, 2),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_STMT(BPF_JMP | BPF_JA, 2),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OTHER_OPEN, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
 		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_TMPFILE & ~O_DIRECTORY, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
