@@ -27,7 +27,9 @@ static atomic_uint lookups;  /* ended */
 static atomic_bool released; /* until then names that begin with "slow" are not answered */
 static _Atomic pthread_t looked_up_on;
 
-/* One entry in front of `next`, laid out as freeaddrinfo(3) expects it: one block. */
+#define OURS 12345 /* ai_protocol of a scripted entry */
+
+/* One entry in front of `next`, one block. */
 static struct addrinfo *entry(const char *text, uint16_t port, struct addrinfo *next)
 {
 	struct addrinfo *info = calloc(1, sizeof *info + sizeof(struct sockaddr_in6));
@@ -36,6 +38,7 @@ static struct addrinfo *entry(const char *text, uint16_t port, struct addrinfo *
 	info->ai_family = strchr(text, ':') ? AF_INET6 : AF_INET;
 	info->ai_addr = (struct sockaddr *)(info + 1);
 	info->ai_addr->sa_family = (sa_family_t)info->ai_family;
+	info->ai_protocol = OURS;
 	info->ai_next = next;
 	if (info->ai_family == AF_INET) {
 		info->ai_addrlen = sizeof *in;
@@ -89,6 +92,21 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 	atomic_fetch_add(&lookups, 1);
 	errno = error;
 	return result;
+}
+
+/* C libraries lay out their own entries differently. */
+void freeaddrinfo(struct addrinfo *found)
+{
+	static void (*system_freeaddrinfo)(struct addrinfo *);
+	if (found->ai_protocol != OURS) {
+		*(void **)&system_freeaddrinfo = dlsym(RTLD_NEXT, "freeaddrinfo");
+		system_freeaddrinfo(found);
+		return;
+	}
+	for (struct addrinfo *next; found; found = next) {
+		next = found->ai_next;
+		free(found);
+	}
 }
 
 /* ---- the tests ---- */
