@@ -18,7 +18,7 @@ json_t *answer_test_route(const struct control_doors *doors, const struct argume
 void answer_put(json_t *object, const char *key, json_t *value);
 /* jansson takes valid UTF-8 only; what is not becomes '?', so that an odd octet never costs the whole answer. */
 json_t *answer_text(const char *string);
-json_t *answer_count(unsigned long number);
+json_t *answer_count(uint64_t number);
 /* null if it is negative. */
 json_t *answer_seconds(usec_t time);
 /* With "schema" in it. */

@@ -39,7 +39,7 @@ json_t *answer_text(const char *string)
 	return value;
 }
 
-json_t *answer_count(unsigned long number)
+json_t *answer_count(uint64_t number)
 {
 	return json_integer((json_int_t)number);
 }

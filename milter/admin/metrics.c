@@ -7,6 +7,7 @@
 
 #include "admin/metrics.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,9 +159,9 @@ static void sample(FILE *out, const char *name, ...)
 	fputs(separator == ',' ? "} " : " ", out);
 }
 
-static void value(FILE *out, unsigned long number)
+static void value(FILE *out, uint64_t number)
 {
-	fprintf(out, "%lu\n", number);
+	fprintf(out, "%" PRIu64 "\n", number);
 }
 
 static void seconds(FILE *out, usec_t time)
@@ -169,7 +170,7 @@ static void seconds(FILE *out, usec_t time)
 }
 
 /* A family with one sample that has no labels. */
-static void single(FILE *out, const char *name, const char *type, const char *help, unsigned long number)
+static void single(FILE *out, const char *name, const char *type, const char *help, uint64_t number)
 {
 	family(out, name, type, help);
 	sample(out, name, NULL);

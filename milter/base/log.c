@@ -356,8 +356,8 @@ void log_close(usec_t limit)
 {
 	struct timespec until;
 	clock_gettime(CLOCK_MONOTONIC, &until); /* not clock_now(): a fake clock would stand still */
-	until.tv_sec += limit / USEC_PER_SEC;
-	until.tv_nsec += limit % USEC_PER_SEC * 1000;
+	until.tv_sec += (time_t)(limit / USEC_PER_SEC);
+	until.tv_nsec += (long)(limit % USEC_PER_SEC * 1000);
 	if (until.tv_nsec >= 1000000000) {
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000;

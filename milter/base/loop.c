@@ -79,7 +79,7 @@ static void arm_timeout(void)
 	usec_t delay = due - clock_now();
 	if (delay < 0)
 		delay = 0;
-	struct timeval tv = {.tv_sec = delay / USEC_PER_SEC, .tv_usec = delay % USEC_PER_SEC};
+	struct timeval tv = {.tv_sec = (time_t)(delay / USEC_PER_SEC), .tv_usec = (suseconds_t)(delay % USEC_PER_SEC)};
 	if (event_add(timeout_event, &tv) == 0)
 		timeout_due = due;
 }

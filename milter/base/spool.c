@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,7 +46,7 @@ static unsigned file_count;
 
 void spool_configure(uint64_t limit, const char *path)
 {
-	memory_limit = limit;
+	memory_limit = limit < PTRDIFF_MAX ? limit : PTRDIFF_MAX; /* where addresses have 32 bits there is no more */
 	free(directory);
 	directory = mem_strdup(path);
 }
@@ -85,7 +86,7 @@ static bool reserve_for(struct spool *spool, uint64_t size)
 static void append_to_memory(struct spool *spool, const void *data, size_t length)
 {
 	if (spool->allocated < spool->reserved) {
-		spool->memory = mem_realloc(spool->memory, spool->reserved);
+		spool->memory = mem_realloc(spool->memory, (size_t)spool->reserved);
 		spool->allocated = spool->reserved;
 	}
 	memcpy(spool->memory + spool->size, data, length);
@@ -155,7 +156,7 @@ static bool move_to_file(struct spool *spool)
 	uint64_t size = spool->size;
 	spool->place = PLACE_FILE;
 	spool->size = 0;
-	bool ok = size == 0 || append_to_file(spool, spool->memory, size);
+	bool ok = size == 0 || append_to_file(spool, spool->memory, (size_t)size);
 	int error = errno;
 	release_memory(spool);
 	errno = error;
@@ -237,7 +238,7 @@ ssize_t spool_read(const struct spool *spool, uint64_t offset, void *out, size_t
 	if (offset >= spool->size)
 		return 0;
 	if (length > spool->size - offset)
-		length = spool->size - offset;
+		length = (size_t)(spool->size - offset);
 	if (spool->place == PLACE_FILE)
 		return read_file(spool->fd, offset, out, length);
 	memcpy(out, spool->memory + offset, length);

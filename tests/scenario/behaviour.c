@@ -314,7 +314,7 @@ static bool read_bdat(const char *line, size_t *octets, bool *last)
 
 	if (line[strlen("BDAT")] != ' ' || !isdigit((unsigned char)*figure))
 		return false;
-	*octets = strtoull(figure, &end, 10);
+	*octets = strtoul(figure, &end, 10);
 	*last = strcasecmp(end, " LAST") == 0;
 	return *last || *end == '\0';
 }
@@ -323,8 +323,7 @@ static bool read_bdat(const char *line, size_t *octets, bool *last)
 static bool chunk_too_large(const struct relay_connection *c, size_t octets)
 {
 	const char *limit = announced(c, "SIZE");
-	size_t most =
-		limit != NULL && isdigit((unsigned char)limit[strspn(limit, " ")]) ? strtoull(limit, NULL, 10) : 0;
+	size_t most = limit != NULL && isdigit((unsigned char)limit[strspn(limit, " ")]) ? strtoul(limit, NULL, 10) : 0;
 
 	return most != 0 && (octets > most || evbuffer_get_length(c->body) > most - octets);
 }

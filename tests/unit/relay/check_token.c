@@ -66,7 +66,8 @@ static void stop(void)
 /* The file as a helper leaves it `age` seconds ago. */
 static void write_token(const char *text, long age)
 {
-	struct timespec times[2] = {{.tv_sec = clock_wall() / SECOND - age}, {.tv_sec = clock_wall() / SECOND - age}};
+	time_t when = (time_t)(clock_wall() / SECOND) - age;
+	struct timespec times[2] = {{.tv_sec = when}, {.tv_sec = when}};
 	FILE *file = fopen(path, "w");
 	ck_assert_ptr_nonnull(file);
 	fputs(text, file);
