@@ -4,6 +4,15 @@ import subprocess
 
 from . import settings
 
+# {name: (hosts, days)}; each is made when it is asked for, since keys take their time.
+SERVERS = {
+    "right": (("relay.test", "near.test", "second.test", "third.test", "many.test", "mail.example.org", "127.0.0.3"), 2),
+    "wrong-name": (("elsewhere.test",), 2),
+    "expired": (("relay.test", "near.test", "second.test", "third.test", "many.test", "mail.example.org"), -1),
+}
+# The authority's own is of a kind that is made at once; those of servers are what most providers have.
+CURVE = ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+
 
 def _openssl(*words):
     subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=settings.work("certificates"))
@@ -20,14 +29,11 @@ def _issue(name, hosts, days):
 
 def path(name):
     """Of ca.pem, right.pem, right.key, wrong-name.pem, expired.pem …"""
-    directory = settings.work("certificates")
+    directory, server = settings.work("certificates"), os.path.splitext(name)[0]
     if not os.path.exists(directory):
         os.mkdir(directory)
-        _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
+        _openssl("req", "-x509", "-newkey", *CURVE, "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
                  "-subj", "/CN=relaypool test authority", "-days", "2")
-        hosts = ["relay.test", "near.test", "second.test", "third.test", "many.test", "mail.example.org",
-                 "127.0.0.3"]
-        _issue("right", hosts, 2)
-        _issue("wrong-name", ["elsewhere.test"], 2)
-        _issue("expired", hosts, -1)
+    if server in SERVERS and not os.path.exists(os.path.join(directory, f"{server}.pem")):
+        _issue(server, *SERVERS[server])
     return os.path.join(directory, name)
