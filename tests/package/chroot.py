@@ -79,7 +79,7 @@ def _debootstrap(place, suite):
     commands.run(["debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", f"--cache-dir={archives}", suite, root,
                   mirror(suite)], limit=LIMIT)
     _write(os.path.join(root, "usr/sbin/policy-rc.d"), "#!/bin/sh\nexit 101\n", 0o755)
-    _write(os.path.join(root, "etc/apt/apt.conf.d/00host"), _apt_of_host())
+    _write(os.path.join(root, "etc/apt/apt.conf.d/00host"), _apt_of_host() + 'Acquire::Languages "none";\n')
     _write(os.path.join(root, "etc/dpkg/dpkg.cfg.d/unsafe-io"), "force-unsafe-io\n")
     _write(os.path.join(root, "etc/hosts"), sandbox.HOSTS)
     _write(os.path.join(root, "etc/hostname"), "front.test\n")
