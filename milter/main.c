@@ -473,6 +473,8 @@ static void take_signals(void)
 static bool start(char error[ERROR_SIZE])
 {
 	passed_take(); /* they are passed to this process, and what it opens comes after them */
+	watchdog_take();
+	process_take_manager();
 	bool placed = self.foreground || process_background(error); /* before there are threads */
 	log_open(self.foreground ? LOG_TO_STDERR : LOG_TO_SYSLOG, self.verbose);
 	self.conf = placed ? conf_load(self.path, error) : NULL;

@@ -30,9 +30,21 @@ bool process_user_find(const char *name, struct process_user *user, char error[P
 bool process_group_find(const char *name, gid_t *group, char error[PROCESS_ERROR_SIZE]) MUST_CHECK;
 
 /*
+ * A number that the service manager tells by the environment, and takes it out of there: what we start is not to believe
+ * it its own. -1 if there is none. Before threads run.
+ */
+int64_t process_take_number(const char *variable);
+
+/*
+ * Where the service manager listens (NOTIFY_SOCKET), taken out of the environment: what we start is not to speak to it.
+ * Before threads run.
+ */
+void process_take_manager(void);
+
+/*
  * Goes to the background: returns in the child only, which leads a session of its own in the root directory. The
- * parent waits, exits 0 after the child's process_ready(), and 1 if the child ends before. A service manager that
- * waits for process_notify() wants no child: only the directory is changed then. Before any thread starts.
+ * parent waits, exits 0 after the child's process_ready(), and 1 if the child ends before. A service manager, which
+ * process_take_manager() has found, wants no child: only the directory is changed then. Before any thread starts.
  */
 bool process_background(char error[PROCESS_ERROR_SIZE]) MUST_CHECK;
 
@@ -67,13 +79,7 @@ bool process_drop(const struct process_user *user, char error[PROCESS_ERROR_SIZE
 /* Tells the parent in the foreground, if there is one, that the daemon works; detaches from the terminal. */
 void process_ready(void);
 
-/* Tells the service manager (sd_notify(3) without its library): "READY=1". Harmless without NOTIFY_SOCKET. */
+/* Tells the service manager (sd_notify(3) without its library): "READY=1". Harmless where none was taken. */
 void process_notify(const char *state);
-
-/*
- * A number that the service manager tells by the environment, and takes it out of there: what we start is not to believe
- * it its own. -1 if there is none. Before threads run.
- */
-int64_t process_take_number(const char *variable);
 
 #endif

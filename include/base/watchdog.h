@@ -5,10 +5,9 @@
 #ifndef BASE_WATCHDOG_H
 #define BASE_WATCHDOG_H
 
-/*
- * Feeds it from now on, twice in each of its intervals, if the environment tells of one for us; that is taken out of the
- * environment. Loop thread.
- */
+/* What the environment tells of it, and takes that out of the environment. Before threads run. */
+void watchdog_take(void);
+/* Feeds it from now on, twice in each of its intervals, if there is one for us. Loop thread. */
 void watchdog_start(void);
 /* Not any more. Harmless without watchdog_start(). */
 void watchdog_stop(void);

@@ -24,9 +24,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/mem.h"
+
 static int ready_pipe = -1; /* to the parent that waits in the foreground; -1: there is none */
 static int lock_fd = -1;
 static char *lock_path;
+static char *manager; /* the service manager's NOTIFY_SOCKET; NULL: there is none */
 
 static bool refuse(char error[PROCESS_ERROR_SIZE], const char *what, const char *object)
 {
@@ -86,7 +89,7 @@ static void await_ready(int fd, pid_t child)
 bool process_background(char error[PROCESS_ERROR_SIZE])
 {
 	int fds[2];
-	if (getenv("NOTIFY_SOCKET")) /* a service manager waits for us where we are */
+	if (manager) /* a service manager waits for us where we are */
 		return chdir("/") == 0 || refuse(error, "cannot go to", "/");
 	if (pipe2(fds, O_CLOEXEC) == -1)
 		return refuse(error, "cannot make", "a pipe");
@@ -239,9 +242,17 @@ void process_ready(void)
 	ready_pipe = -1;
 }
 
-void process_notify(const char *state)
+void process_take_manager(void)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
+	free(manager);
+	manager = path ? mem_strdup(path) : NULL;
+	unsetenv("NOTIFY_SOCKET");
+}
+
+void process_notify(const char *state)
+{
+	const char *path = manager;
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof(address.sun_path))
 		return;

@@ -21,13 +21,18 @@ static void feed(void *arg)
 	timer_arm(&feeding, interval);
 }
 
-void watchdog_start(void)
+void watchdog_take(void)
 {
 	usec_t limit = process_take_number("WATCHDOG_USEC");
 	int64_t pid = process_take_number("WATCHDOG_PID");
-	if ((pid != -1 && pid != getpid()) || limit < 2 * USEC_PER_MSEC)
+	bool ours = pid == -1 || pid == getpid();
+	interval = ours && limit >= 2 * USEC_PER_MSEC ? limit / 2 : 0;
+}
+
+void watchdog_start(void)
+{
+	if (interval == 0)
 		return;
-	interval = limit / 2;
 	timer_init(&feeding, "the watchdog", feed, NULL);
 	feed(NULL);
 }

@@ -120,6 +120,21 @@ def test_the_watchdog_is_fed_until_it_hangs():
     daemon.wait_told("WATCHDOG=1", since=begin)
 
 
+def test_what_it_starts_is_not_told_of_the_manager():
+    relay = ScriptedRelay(secure=True)
+    relay.mechanisms = "XOAUTH2"
+    seen = os.path.join(settings.work("relaypoold"), "run", "environment")
+    keys = {"password_file": None, "token_command": f"env >{seen}; echo {relay.token}"}
+    front, _ = scene.pooled(relay_section("far", relay, **keys), kind=Activated, watchdog=30)
+    scene.inject([Message("token")])
+    front.drain(20)
+    with open(seen, encoding="utf-8") as file:
+        names = {line.partition("=")[0] for line in file}
+    assert "PATH" in names, names
+    scene.equal([name for name in sorted(names) if name.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_"))], [],
+                "what a token-command is told")
+
+
 def test_a_socket_that_nothing_is_configured_for_is_named_and_closed():
     daemon = _alone()
     path = os.path.join(daemon.directory, "other.sock")

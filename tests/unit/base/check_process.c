@@ -225,7 +225,7 @@ static int go_and_fail(void)
 START_TEST(the_parent_waits_for_the_child_to_work)
 {
 	struct stat about;
-	unsetenv("NOTIFY_SOCKET");
+	process_take_manager();
 	ck_assert_int_eq(in_child(go_and_work), 0);
 	ck_assert_int_eq(stat(path, &about), 0); /* before the parent ended */
 	ck_assert_uint_eq(about.st_mode & 0777, 0600);
@@ -241,11 +241,12 @@ static void expect_notice(const char *name, socklen_t length, struct sockaddr_un
 	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)address, length), 0);
 	setenv("NOTIFY_SOCKET", name, 1);
+	process_take_manager();
+	ck_assert_ptr_null(getenv("NOTIFY_SOCKET"));
 	process_notify("READY=1");
 	ck_assert_int_eq(recv(fd, said, sizeof(said) - 1, MSG_DONTWAIT), 7);
 	ck_assert_str_eq(said, "READY=1");
 	close(fd);
-	unsetenv("NOTIFY_SOCKET");
 }
 
 START_TEST(the_service_manager_is_told_at_a_path_or_an_abstract_address)
@@ -262,13 +263,13 @@ END_TEST
 
 START_TEST(without_a_service_manager_nobody_is_told)
 {
-	unsetenv("NOTIFY_SOCKET");
-	process_notify("READY=1");
-	setenv("NOTIFY_SOCKET", "nonsense", 1);
-	process_notify("READY=1");
-	setenv("NOTIFY_SOCKET", "/nonexistent/socket", 1);
-	process_notify("READY=1");
-	unsetenv("NOTIFY_SOCKET");
+	static const char *const nowhere[] = {NULL, "", "nonsense", "/nonexistent/socket"};
+	for (size_t i = 0; i < sizeof(nowhere) / sizeof(nowhere[0]); i++) {
+		if (nowhere[i])
+			setenv("NOTIFY_SOCKET", nowhere[i], 1);
+		process_take_manager();
+		process_notify("READY=1");
+	}
 }
 END_TEST
 

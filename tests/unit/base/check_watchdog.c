@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/loop.h"
+#include "base/process.h"
 #include "base/watchdog.h"
 #include "check_base.h"
 
@@ -27,6 +28,7 @@ static void setup(void)
 	socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
 	ck_assert_int_eq(bind(manager, (struct sockaddr *)&address, length), 0);
 	setenv("NOTIFY_SOCKET", name, 1);
+	process_take_manager();
 	ck_assert(loop_create());
 }
 
@@ -47,9 +49,10 @@ static void start(long long microseconds, pid_t pid)
 	snprintf(text, sizeof(text), "%ld", (long)pid);
 	if (pid > 0)
 		setenv("WATCHDOG_PID", text, 1);
-	watchdog_start();
+	watchdog_take();
 	ck_assert_ptr_null(getenv("WATCHDOG_USEC"));
 	ck_assert_ptr_null(getenv("WATCHDOG_PID"));
+	watchdog_start();
 }
 
 /* How often it was fed since the last call. */
@@ -102,8 +105,10 @@ START_TEST(another_process_is_watched_or_none)
 		start(INTERVAL, getppid());
 	else if (_i == 1)
 		start(0, getpid());
-	else
+	else {
+		watchdog_take();
 		watchdog_start();
+	}
 	clock_fake_advance(10 * INTERVAL);
 	ck_assert_uint_eq(meals(), 0);
 	clock_fake_stop();
