@@ -48,7 +48,7 @@ bool peer_talks(const struct peer *peer)
 {
 	char octet;
 
-	return peer->tcp && recv(peer->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+	return recv(peer->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 bool peer_gone(const struct peer *peer)

@@ -15,7 +15,7 @@ struct peer {
 };
 
 void peer_init(struct peer *peer, int fd);
-/* TCP: something can be read already. */
+/* Something can be read already. */
 bool peer_talks(const struct peer *peer);
 /* The peer closed its end or reset the connection, whatever may still be there to read. */
 bool peer_gone(const struct peer *peer);

@@ -223,7 +223,7 @@ static void greet(struct session *session)
 
 	if (why != NULL) {
 		session_refuse_peer(session, "554 5.7.1 You may not hand over mail here", why);
-	} else if (peer_talks(&session->peer)) {
+	} else if (session->peer.tcp && peer_talks(&session->peer)) {
 		/* It may send a whole session and be gone before anybody can ask who it was. */
 		session_refuse_peer(session, "554 5.5.0 You talked before the greeting", "talked before the greeting");
 	} else {
@@ -364,7 +364,8 @@ static bool read_command(struct session *session, struct evbuffer *input)
 
 	if (session->swallowing)
 		return swallow(session, input);
-	session->resting = false;
+	if (evbuffer_get_length(input) > 0)
+		session->resting = false;
 	if (end.pos == -1 && evbuffer_get_length(input) < COMMAND_LINE_MAX)
 		return false;
 	if (end.pos == -1 || end.pos > COMMAND_LINE_MAX - 2) {
@@ -550,6 +551,13 @@ void session_start(struct ingest *ingest, enum protocol protocol, int fd)
 	timer_arm(&session->start, 0);
 }
 
+/* It may have begun again, and nobody has looked yet. */
+static bool rests(const struct session *session)
+{
+	return session->resting && evbuffer_get_length(bufferevent_get_input(session->stream)) == 0 &&
+	       !peer_talks(&session->peer);
+}
+
 void sessions_stop(struct ingest *ingest)
 {
 	LIST_EACH (node, next, &ingest->sessions) {
@@ -557,7 +565,7 @@ void sessions_stop(struct ingest *ingest)
 		if (session->state > SESSION_READY)
 			continue;
 		limit_arm(session);
-		if (session->resting || ingest->stop == INGEST_OVER) {
+		if (rests(session) || ingest->stop == INGEST_OVER) {
 			go_away(session);
 			timer_arm(&session->next, 0);
 		}

@@ -1116,6 +1116,42 @@ START_TEST(sessions_that_rest_are_told_to_go_at_once)
 }
 END_TEST
 
+START_TEST(who_rests_after_a_message_refused_here_is_told_to_go_at_once)
+{
+	static const char message[] = "a\0b\r\n.\r\n";
+	int mta = ready();
+
+	mta_say(mta, "MAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n");
+	mta_expect(mta, MAIL_OK RCPT_OK GO_AHEAD);
+	mta_say_octets(mta, message, sizeof(message) - 1);
+	mta_expect(mta, "550 5.6.0 The message holds a NUL octet\r\n");
+	stop(INGEST_LAST);
+	mta_expect(mta, STOPPING);
+	close(mta);
+}
+END_TEST
+
+/* What it has said is still in the socket, or has just been read behind the message before. */
+START_TEST(who_speaks_again_at_the_same_moment_has_begun)
+{
+	static const char mail[] = "MAIL FROM:<>\r\n";
+	int mta = ready();
+
+	if (_i == 0)
+		hand_over(mta, 0, OK);
+	else
+		mta_say(mta, "MAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n" BODY ".\r\n");
+	ck_assert_int_eq(send(mta, mail, sizeof(mail) - 1, 0), sizeof(mail) - 1);
+	if (_i == 1) {
+		mta_expect(mta, MAIL_OK RCPT_OK GO_AHEAD);
+		relay_says(0, 0, "250 2.0.0 Ok");
+	}
+	stop(INGEST_LAST);
+	mta_expect(mta, _i == 0 ? MAIL_OK : OK MAIL_OK);
+	close(mta);
+}
+END_TEST
+
 /* However far it is: before the greeting, before LHLO, before MAIL, and after the probe of a session that is used again. */
 START_TEST(who_has_begun_hands_over_one_more_message)
 {
@@ -1354,6 +1390,8 @@ static void add_time_tests(TCase *tcase)
 	tcase_add_test(tcase, waiting_for_verdicts_has_no_limit_of_its_own);
 	tcase_add_test(tcase, a_message_keeps_the_snapshot_of_its_mail);
 	tcase_add_test(tcase, sessions_that_rest_are_told_to_go_at_once);
+	tcase_add_test(tcase, who_rests_after_a_message_refused_here_is_told_to_go_at_once);
+	tcase_add_loop_test(tcase, who_speaks_again_at_the_same_moment_has_begun, 0, 2);
 	tcase_add_test(tcase, who_has_begun_hands_over_one_more_message);
 	tcase_add_test(tcase, who_has_begun_and_is_silent_is_told_to_go_after_a_while);
 	tcase_add_test(tcase, a_probe_is_told_that_the_session_is_over);
