@@ -165,6 +165,21 @@ static int socket_find(const struct endpoint *endpoint, gid_t group, mode_t mode
 	return fd;
 }
 
+/* What the manager has passed is its own to look after, and ours to tell of. */
+static void look_at_passed(const struct listening_socket *sock)
+{
+	char name[NET_NAME_SIZE];
+
+	endpoint_format(&sock->endpoint, name);
+	if (!sock->wanted)
+		log_warning("%s: the service manager goes on listening there, and who connects waits: stop its socket "
+			    "unit",
+			    name);
+	else if (!file_stands(sock))
+		log_warning("%s: the socket's file was removed or replaced: restart its socket unit and relaypoold",
+			    name);
+}
+
 /* Opened, and not yet watched. NULL with the reason in `error`. */
 static struct listening_socket *socket_open(struct listener *listener, const struct endpoint *endpoint,
 					    enum protocol protocol, gid_t group, mode_t mode,
@@ -189,6 +204,8 @@ static struct listening_socket *socket_open(struct listener *listener, const str
 	if (endpoint->kind == ENDPOINT_UNIX && stat(endpoint->path, &sock->file) == -1)
 		sock->file = (struct stat){0};
 	log_notice("listening: endpoint=%s, passed=%s", endpoint_format(endpoint, name), passed ? "yes" : "no");
+	if (passed)
+		look_at_passed(sock);
 	return sock;
 }
 
@@ -215,6 +232,13 @@ static bool socket_group(const struct conf *conf, gid_t *group, char error[NET_E
 	return true;
 }
 
+/* The manager knows one address of its socket, relaypool.conf may have another. */
+static bool serves(const struct listening_socket *sock, const struct endpoint *endpoint)
+{
+	return sock->passed ? endpoint_same_place(&sock->endpoint, endpoint)
+			    : endpoint_equal(&sock->endpoint, endpoint) && file_stands(sock);
+}
+
 /* Marks the socket that is open for the endpoint as wanted, or opens one and puts it on `fresh`. */
 static bool want(struct listener *listener, struct list *fresh, const struct conf *conf,
 		 const struct endpoint *endpoint, enum protocol protocol, char error[NET_ERROR_SIZE])
@@ -223,8 +247,7 @@ static bool want(struct listener *listener, struct list *fresh, const struct con
 
 	LIST_EACH (node, next, &listener->sockets) {
 		struct listening_socket *sock = LIST_ENTRY_OF(node, struct listening_socket, node);
-		if (sock->protocol == protocol && endpoint_equal(&sock->endpoint, endpoint) &&
-		    (sock->passed || file_stands(sock))) {
+		if (sock->protocol == protocol && serves(sock, endpoint)) {
 			sock->wanted = true;
 			return true;
 		}
@@ -262,21 +285,6 @@ static void renew_access(const struct listening_socket *sock, const struct conf 
 		return;
 	if (!net_set_access(&sock->endpoint, group, conf->socket_mode, error))
 		log_warning("%s", error);
-}
-
-/* What the manager has passed is its own to look after, and ours to tell of. */
-static void look_at_passed(const struct listening_socket *sock)
-{
-	char name[NET_NAME_SIZE];
-
-	endpoint_format(&sock->endpoint, name);
-	if (!sock->wanted)
-		log_warning("%s: the service manager goes on listening there, and who connects waits: stop its socket "
-			    "unit",
-			    name);
-	else if (!file_stands(sock))
-		log_warning("%s: the socket's file was removed or replaced: restart its socket unit and relaypoold",
-			    name);
 }
 
 /* Closes what the new snapshot does not have. */

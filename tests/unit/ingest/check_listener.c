@@ -295,16 +295,9 @@ END_TEST
  * The manager's own descriptor of a listening socket that it passes. The test program's descriptors before it are no
  * listening sockets, and are left alone.
  */
-static int pass_socket(const char *name)
+static int pass_on(int fd)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	char text[24];
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-	strcpy(address.sun_path, path_of(name));
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	ck_assert_int_eq(chmod(address.sun_path, 0640), 0);
-	ck_assert_int_eq(listen(fd, 5), 0);
 	int managers = fcntl(fd, F_DUPFD, fd + 1);
 	snprintf(text, sizeof(text), "%ld", (long)getpid());
 	setenv("LISTEN_PID", text, 1);
@@ -312,6 +305,18 @@ static int pass_socket(const char *name)
 	setenv("LISTEN_FDS", text, 1);
 	passed_take();
 	return managers;
+}
+
+static int pass_socket(const char *name)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	strcpy(address.sun_path, path_of(name));
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(chmod(address.sun_path, 0640), 0);
+	ck_assert_int_eq(listen(fd, 5), 0);
+	return pass_on(fd);
 }
 
 static void expect_file(const char *name, const struct stat *before)
@@ -367,6 +372,48 @@ START_TEST(a_passed_socket_is_served_and_left_as_it_is)
 }
 END_TEST
 
+START_TEST(a_passed_smtp_socket_speaks_smtp)
+{
+	struct sockaddr_in address = loopback(free_port());
+	char lines[256];
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(listen(fd, 5), 0);
+	int managers = pass_on(fd);
+	snprintf(lines, sizeof(lines),
+		 "lmtp = \"unix:%s/a.sock\"\nfailover = \"direct\"\nsmtp = \"inet:%u@localhost\"\n", directory,
+		 ntohs(address.sin_port));
+	listen_by(harness_conf(lines));
+	ck_assert_ptr_nonnull(strstr(logged(), "@localhost, passed=yes\n"));
+	int client = dial_tcp(ntohs(address.sin_port));
+	mta_expect(client, SMTP_GREETING);
+	mta_say(client, "EHLO x\r\n");
+	ck_assert_ptr_nonnull(strstr(mta_hear(client), "250 ENHANCEDSTATUSCODES\r\n"));
+	listener_stop(listener);
+	int waits = dial_tcp(ntohs(address.sin_port));
+	mta_expect(waits, "");
+	close(client);
+	close(waits);
+	close(managers);
+}
+END_TEST
+
+START_TEST(a_reload_may_spell_a_passed_socket_otherwise)
+{
+	int managers = pass_socket("a.sock");
+
+	listen_by(unix_conf("a.sock", NULL, ""));
+	reload_by(unix_conf("/a.sock", NULL, ""));
+	int a = dial_unix("a.sock");
+	mta_expect(a, LMTP_GREETING);
+	listener_stop(listener);
+	ck_assert_int_eq(access(path_of("a.sock"), F_OK), 0);
+	close(a);
+	close(managers);
+}
+END_TEST
+
 START_TEST(a_reload_lets_go_of_a_passed_socket)
 {
 	struct stat before;
@@ -394,9 +441,13 @@ START_TEST(a_passed_socket_whose_file_is_gone_is_told_of)
 {
 	int managers = pass_socket("a.sock");
 
-	listen_by(unix_conf("a.sock", NULL, ""));
+	if (_i == 0)
+		listen_by(unix_conf("a.sock", NULL, ""));
 	ck_assert_int_eq(unlink(path_of("a.sock")), 0);
-	reload_by(unix_conf("a.sock", NULL, ""));
+	if (_i == 1)
+		listen_by(unix_conf("a.sock", NULL, ""));
+	else
+		reload_by(unix_conf("a.sock", NULL, ""));
 	ck_assert_ptr_nonnull(strstr(logged(), "/a.sock: the socket's file was removed or replaced"));
 	ck_assert_int_eq(access(path_of("a.sock"), F_OK), -1);
 	close(managers);
@@ -718,8 +769,10 @@ Suite *listener_suite(void)
 	tcase_add_test(tcase, stop_closes_and_removes_sockets);
 	tcase_add_test(tcase, another_daemons_socket_is_not_removed);
 	tcase_add_test(tcase, a_passed_socket_is_served_and_left_as_it_is);
+	tcase_add_test(tcase, a_passed_smtp_socket_speaks_smtp);
+	tcase_add_test(tcase, a_reload_may_spell_a_passed_socket_otherwise);
 	tcase_add_test(tcase, a_reload_lets_go_of_a_passed_socket);
-	tcase_add_test(tcase, a_passed_socket_whose_file_is_gone_is_told_of);
+	tcase_add_loop_test(tcase, a_passed_socket_whose_file_is_gone_is_told_of, 0, 2);
 	tcase_add_test(tcase, free_abandons_what_waits);
 	tcase_add_test(tcase, each_session_is_shown);
 	tcase_add_test(tcase, the_thousand_and_first_session_waits);
