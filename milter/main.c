@@ -124,6 +124,12 @@ static bool reload_sockets(struct conf *conf, char why[NET_ERROR_SIZE])
 	return done;
 }
 
+static bool refuse_reload(const char *why)
+{
+	log_error("reload: the running configuration stays: %s", why);
+	return false;
+}
+
 /* Loads the file again; on failure the running configuration stays, whole. */
 static bool load_again(char text[CONF_ERROR_SIZE])
 {
@@ -133,10 +139,8 @@ static bool load_again(char text[CONF_ERROR_SIZE])
 		snprintf(text, CONF_ERROR_SIZE, "%s", why);
 		conf_unref(&conf);
 	}
-	if (!conf) {
-		log_error("reload: the running configuration stays: %s", text);
-		return false;
-	}
+	if (!conf)
+		return refuse_reload(text);
 	router_reload(self.router, conf);
 	milter_set_conf(conf);
 	stall_configure(conf);
@@ -160,7 +164,7 @@ static bool reload(char text[CONF_ERROR_SIZE])
 	char notice[64];
 	if (self.life != LIFE_RUNNING) {
 		snprintf(text, CONF_ERROR_SIZE, "relaypoold is stopping");
-		return false;
+		return refuse_reload(text);
 	}
 	snprintf(notice, sizeof(notice), "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_now());
 	process_notify(notice);

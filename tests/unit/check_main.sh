@@ -191,6 +191,9 @@ if command -v python3 >/dev/null; then
 	wait_for test -e "$work/stuck" || complain 'the relay that is stuck is given no message'
 	kill -TERM "$daemon"
 	wait_for grep -q 'drain: ' "$work/log" || complain 'SIGTERM does not drain'
+	kill -HUP "$daemon"
+	wait_for grep -q 'reload: the running configuration stays: relaypoold is stopping' "$work/log" ||
+		complain 'SIGHUP while it drains goes without a word'
 	stop TERM
 	[ $code = 0 ] || complain "a second SIGTERM ends with $code"
 	said 'stop: version=.*, drained=no'
