@@ -73,7 +73,10 @@ bool process_lock(const char *path, bool *unclean, char error[PROCESS_ERROR_SIZE
 /* A clean end: removes the file. After any other end it stays, and the lock ends with us. Harmless without a lock. */
 void process_unlock(void);
 
-/* Becomes `user` for good, and lets nobody look into our memory (secrets). False with a sentence in `error` if that failed or could be undone. */
+/*
+ * Becomes `user` for good, and lets nobody look into our memory (secrets). False with a sentence in `error` if that failed
+ * or could be undone.
+ */
 bool process_drop(const struct process_user *user, char error[PROCESS_ERROR_SIZE]) MUST_CHECK;
 
 /* Tells the parent in the foreground, if there is one, that the daemon works; detaches from the terminal. */

@@ -13,8 +13,9 @@
 struct listener;
 
 /*
- * Listens on every `lmtp` endpoint and on `smtp`, on what a service manager has passed (base/passed.h) where it has. Holds the snapshot; copies key and functions. NULL with one sentence
- * in `error` if an endpoint cannot be had; nothing is open then.
+ * Listens on every `lmtp` endpoint and on `smtp`, where a service manager has passed the socket (base/passed.h) on that.
+ * Holds the snapshot; copies key and functions. NULL with one sentence in `error` if an endpoint cannot be had; nothing
+ * is open then.
  */
 struct listener *listener_create(struct conf *conf, const struct tag_key *key, const struct ingest_router *relay,
 				 char error[NET_ERROR_SIZE]) MUST_CHECK;
