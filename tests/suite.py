@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Every test there is: unit tests and scenarios in a normal build and under the sanitizers, make distcheck, the form of
-the sources, and the integration tests with real mail servers. Called by tests/run.sh. The last line is the sum.
+the sources, the packages, the integration tests with real mail servers. Called by tests/run.sh. The last line is the sum.
 """
 import argparse
 import concurrent.futures
@@ -15,7 +15,8 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "integration"))
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path.insert(0, os.path.join(HERE, "integration"))
 from lib import exim, sendmail  # noqa: E402
 from lib.build import Failed, build, copy_source, quietly  # noqa: E402
 
@@ -100,18 +101,14 @@ def check(name, directory):
 
 
 def distcheck(directory):
-    try:
-        quietly(["make", f"-j{CPUS}", "distcheck"], directory)
-    except Failed:
-        for place in glob.glob(os.path.join(directory, "relaypool-*", "_build", "sub")):
-            checks_below(place)  # tells of those that failed
-        raise
+    """All that the tarball has to do but its tests, which run when Debian's package is made of it."""
+    quietly(["make", f"-j{CPUS}", "distcheck", "AM_MAKEFLAGS=TESTS= check_PROGRAMS="], directory)
 
 
-def integration(name, directory, options, **environment):
-    """tests/integration/run.py; its lines are shown as they come."""
+def run_tests(name, directory, options, **environment):
+    """run.py of the directory that is the name's first word; its lines are shown as they come."""
     begin = time.monotonic()
-    script = os.path.join(os.path.dirname(os.path.realpath(__file__)), "integration", "run.py")
+    script = os.path.join(HERE, name.split(",")[0], "run.py")
     process = subprocess.Popen([*FIXED_ADDRESSES, sys.executable, "-B", script, *options], stdout=subprocess.PIPE,
                                text=True, errors="replace",
                                env={**os.environ, "RELAYPOOL_BUILD": directory, **environment})
@@ -125,6 +122,14 @@ def integration(name, directory, options, **environment):
     process.wait()
     passed, failed = map(int, closing.groups()) if closing else (0, 1)
     count(name, passed, failed, begin)
+
+
+def run_packages(directory, chroots):
+    """make check runs when Debian's package is first built, not in the second build, nor in those of test_rpm."""
+    reproducible = os.path.join(HERE, "package", "test_reproducible.py")
+    if step("make deb", quietly, ["make", "deb"], directory):
+        step("make deb, the same again", quietly, [sys.executable, "-B", reproducible, "deb"], directory)
+        run_tests("package", directory, ["-j", "4"], RELAYPOOL_CHROOTS=chroots)
 
 
 def sources(source, *folders):
@@ -161,14 +166,15 @@ def run_built(work, source):
     for kind, place in places.items():
         check(f"make check, {kind}", place)
     step("make distcheck", distcheck, places["normal"])
+    run_packages(places["normal"], os.path.join(work, "chroots"))
     if not os.path.exists("/usr/sbin/exim4"):
         step("unpack Exim", exim.unpack, os.path.join(work, "exim"))
     step("unpack Sendmail", sendmail.unpack, os.path.join(work, "sendmail"))
-    integration("integration, normal", places["normal"], MEASURES)
-    integration("integration, clean", places["normal"], ["-j", "2", *CLEAN])
-    integration("integration, address", places["address"], REST, RELAYPOOL_PATIENCE="3", RELAYPOOL_SANITIZED="1")
-    integration("integration, thread", places["thread"], REST + NO_THREADS, RELAYPOOL_PATIENCE="5", RELAYPOOL_SANITIZED="1",
-                RELAYPOOL_SCALE="0.2")
+    run_tests("integration, normal", places["normal"], MEASURES)
+    run_tests("integration, clean", places["normal"], ["-j", "2", *CLEAN])
+    run_tests("integration, address", places["address"], REST, RELAYPOOL_PATIENCE="3", RELAYPOOL_SANITIZED="1")
+    run_tests("integration, thread", places["thread"], REST + NO_THREADS, RELAYPOOL_PATIENCE="5", RELAYPOOL_SANITIZED="1",
+              RELAYPOOL_SCALE="0.2")
 
 
 def main():

@@ -5,6 +5,7 @@ prepare() is called where the network is, Chroot() in the test's namespaces, wit
 """
 import contextlib
 import fcntl
+import glob
 import hashlib
 import os
 import re
@@ -39,10 +40,14 @@ NOT_LISTED = re.compile(r"""/(?:dev|proc|run|sys|tmp)/.+
     |/etc/(?:passwd|group|shadow|gshadow|subuid|subgid)- |/etc/\.pwd\.lock""", re.VERBOSE)
 
 
+def host_suite():
+    with open("/etc/os-release", encoding="utf-8") as file:
+        return re.search("^VERSION_CODENAME=(.*)$", file.read(), re.MULTILINE).group(1)
+
+
 def mirror(suite):
     """Where the host gets its own packages from; the other suites are there too."""
-    with open("/etc/os-release", encoding="utf-8") as file:
-        own = re.search("^VERSION_CODENAME=(.*)$", file.read(), re.MULTILINE).group(1)
+    own = host_suite()
     targets = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(RELEASE)",
                               "Created-By: Packages"], capture_output=True, text=True, check=True).stdout
     for name in (suite, own):
@@ -91,6 +96,17 @@ def _add(place, packages, lowers):
     Chroot(place, lowers).install(*packages, recommends=False)
 
 
+def _rebuild(place, dsc, lowers):
+    chroot = Chroot(place, lowers)
+    for path in glob.glob(re.sub(r"-\w+\.dsc$", "[-.]*", dsc)):
+        shutil.copy(path, chroot.path("tmp"))
+    chroot.install("dpkg-dev", recommends=False)
+    chroot.run("dpkg-source", "--no-check", "-x", f"/tmp/{os.path.basename(dsc)}", "/tmp/tree")
+    chroot.apt("build-dep", "--no-install-recommends", "/tmp/tree")
+    chroot.run("sh", "-c", "cd /tmp/tree && DEB_BUILD_OPTIONS=nocheck dpkg-buildpackage -us -uc -b", limit=4 * LIMIT)
+    shutil.copytree(chroot.path("tmp"), os.path.join(place, "deb"), ignore=shutil.ignore_patterns("tree"))
+
+
 def _download(place, packages, lowers):
     chroot = Chroot(place, lowers)
     for package in chroot.lend(packages):  # one by one: some exclude one another
@@ -113,6 +129,15 @@ def _with(layer, lowers):
     """The directories that a system consists of, the topmost first."""
     upper = os.path.join(layer, "upper")
     return [upper, *lowers] if os.path.exists(upper) else [os.path.join(layer, "root")]
+
+
+def rebuilt(dsc):
+    """The directory with what the suite makes of a source package. With the network only; without its tests."""
+    with _locked(SUITE):
+        lowers = _with(_layer(SUITE, _debootstrap, SUITE), [])
+        with open(dsc, "rb") as file:
+            name = f"{SUITE}-{hashlib.sha256(file.read()).hexdigest()[:8]}"
+        return os.path.join(_layer(name, _rebuild, dsc, lowers), "deb")
 
 
 def prepare(packages=(), later=(), suite=SUITE):

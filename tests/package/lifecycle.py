@@ -13,14 +13,16 @@ from mta import COUNT, expect, expect_once, pool_and_undo, send
 MEMORY = "/var/lib/relaypool-setup"
 
 
-def _built():
-    found = glob.glob(os.path.join(settings.BUILD, "deb", "relaypool_*.deb"))
+def _one(pattern):
+    found = glob.glob(pattern)
     if len(found) != 1:
-        raise SystemExit(f"{len(found)} packages in {settings.BUILD}/deb: has `make deb' been run there?")
+        raise SystemExit(f"{len(found)} of {pattern}: has `make deb' been run there?")
     return found[0]
 
 
-DEB = _built()
+# What `make deb' has built; for another suite than the host's, what that makes of the sources.
+DSC = _one(os.path.join(settings.BUILD, "deb", "relaypool_*.dsc"))
+DEB = _one(os.path.join(chroot.rebuilt(DSC) if chroot.SUITE != chroot.host_suite() else os.path.dirname(DSC), "relaypool_*.deb"))
 
 
 def installed_and_gone(kind, theirs):
@@ -83,7 +85,7 @@ def autopkgtest(*names):
     system = chroot.system()
     system.install(DEB)
     tree = settings.work("tree")
-    commands.run(["dpkg-source", "--no-check", "-x", DEB.rsplit("_", 1)[0] + ".dsc", tree])
+    commands.run(["dpkg-source", "--no-check", "-x", DSC, tree])
     with open(os.path.join(tree, "debian", "files"), "w", encoding="ascii"):
         pass  # so that it counts as built, and nothing has to be installed for a build
     said = commands.run(["autopkgtest", "--ignore-restrictions=isolation-container,breaks-testbed",

@@ -6,7 +6,8 @@
 A pattern is part of "test_file.test_name", after -x of those to leave out; -k keeps the work directories.
 
 RELAYPOOL_BUILD names the build directory, in which `make deb' has been run. RELAYPOOL_SUITE is bookworm unless it says
-otherwise. RELAYPOOL_CHROOTS names a directory where what debootstrap made is kept for the next run.
+otherwise; for another suite than the host's the package is built there. RELAYPOOL_CHROOTS names a
+directory where what debootstrap made is kept for the next run.
 """
 import importlib
 import os
