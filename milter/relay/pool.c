@@ -323,7 +323,7 @@ static void on_ready(struct connection *c)
 static void on_failed(struct connection *c, enum stage stage, struct reply *why, bool settings)
 {
 	struct pool *pool = connection_pool(c);
-	if (connection_is_alone(c) && connection_aborted(c)) {
+	if (connection_aborted(c)) {
 		pool_dispatch_soon(pool); /* given up here: it says nothing of the relay */
 		return;
 	}
