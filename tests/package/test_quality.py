@@ -12,15 +12,19 @@ from lib.scene import equal
 
 PACKAGES = ()
 LATER = (lifecycle.DEB,)
+# Without systemd relaypoold is started as README says. Debian 13's lintian does not ask for a script any more, and would
+# take an override amiss.
+OF_OLD = "package-supports-alternative-init-but-no-init.d-script"
 EXPOSURE = 1.5  # of relaypoold.service; 0 is the best, 10 the worst
 
 
 def test_lintian_has_nothing_to_say():
-    """What it says without reason is overridden, where the reason stands."""
+    """What it says without reason is overridden, where the reason stands, or OF_OLD."""
     changes, = glob.glob(os.path.join(settings.BUILD, "deb", "*.changes"))
     said = subprocess.run(["lintian", "--allow-root", "-EIL", "+pedantic", changes], capture_output=True, text=True,
                           check=False)
-    equal([line for line in (said.stdout + said.stderr).splitlines() if not line.startswith("N:")], [], "what lintian says")
+    lines = [line for line in (said.stdout + said.stderr).splitlines() if not line.startswith("N:") and OF_OLD not in line]
+    equal(lines, [], "what lintian says")
 
 
 def test_units_and_manual_pages():
