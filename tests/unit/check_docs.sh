@@ -124,6 +124,15 @@ news=$(sed -n '1s/^relaypool \([^ ]*\) ([^()]*)$/\1/p' NEWS)
 if [ -e packaging/debian/changelog ]; then
 	debian=$(sed -n '1s/^relaypool (\([0-9]*:\)\{0,1\}\([^)]*\)-[^-)]*) .*/\2/p' packaging/debian/changelog)
 	[ "$debian" = "$version" ] || complain "Debian's changelog begins with version '$debian', configure.ac has $version"
+	mangle=$(sed -n 's/.*\buversionmangle=\([^, ]*\).*/\1/p' packaging/debian/watch)
+	for upstream in "$version" 1.0.0~rc1 1.0.0-rc1 1.0.0rc1; do
+		known=$(echo "$upstream" | sed -E "$mangle")
+		case $upstream in
+		"$version") wanted=$version ;;
+		*) wanted=1.0.0~rc1 ;;
+		esac
+		[ "$known" = "$wanted" ] || complain "debian/watch makes $known of the tarball's version $upstream"
+	done
 fi
 fedora=$(sed -n '/^%changelog$/{n;s/^\* .* - \([^ ]*\)-[^-]*$/\1/p}' packaging/rpm/relaypool.spec.in)
 [ "$fedora" = "$version" ] || complain "the changelog of relaypool.spec.in begins with version '$fedora', configure.ac has $version"
