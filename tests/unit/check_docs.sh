@@ -114,6 +114,14 @@ for preset in contrib/providers/*.conf; do
 	grep -q "[[:space:]]$preset\\>" Makefile.am || complain "$preset is not installed by Makefile.am"
 done
 
+# ---- packages ----
+
+# The sockets' directory is relaypool's, who may have put a link there: what root does in it follows none.
+for script in packaging/debian/relaypool.p* packaging/rpm/relaypool.spec.in; do
+	grep -HnE '(chgrp|chown|chmod) .*(sockets|spool)|sockets.* (chgrp|chown|chmod) ' "$script" | grep -vE 'ch(grp|own) -h ' >"$work/follows" || :
+	[ ! -s "$work/follows" ] || complain "this follows a link: $(cat "$work/follows")"
+done
+
 # ---- version ----
 
 # configure.ac states it. The first entries of NEWS and of both packages' changelogs, with a revision behind, repeat it.
