@@ -62,6 +62,13 @@ class _Process:
                 modes += "w"
             self._file(path + "/" if os.path.isdir(path) else path, modes)
 
+    def _creat(self, strings, _arguments, directory, _result):
+        self._file(_real(strings[0], directory), "w")
+
+    def _symlink(self, strings, _arguments, directory, _result):
+        """What it points to is looked at by whoever follows it."""
+        self._file(_real(strings[1], directory), "w")
+
     def _change(self, strings, arguments, directory, _result):
         """A name goes, comes or gets another owner or mode: AppArmor wants w. By a descriptor, with or without a name."""
         fd = re.match(r"\d+(?=<)|/proc/self/fd/(\d+)", strings[0] if strings and strings[0] else arguments)
@@ -74,7 +81,7 @@ class _Process:
         if os.path.isabs(path):
             self._file(path + "/" if os.path.isdir(path) else path, "w")
 
-    _chmod = _fchmod = _fchmodat = _chown = _fchown = _fchownat = _lchown = _unlink = _truncate = _mknod = _symlink = _change
+    _chmod = _fchmod = _fchmodat = _chown = _fchown = _fchownat = _lchown = _unlink = _truncate = _mknod = _change
 
     def _mkdir(self, strings, _arguments, directory, _result):
         self._file(_real(strings[0], directory) + "/", "w")
