@@ -41,6 +41,8 @@ static void terminal_start(const char *delay)
 	terminal.child = fork();
 	if (terminal.child == 0) {
 		setsid();
+		signal(SIGINT, SIG_DFL); /* who runs the tests in the background may have it ignored */
+		signal(SIGQUIT, SIG_DFL);
 		ioctl(terminal.slave, TIOCSCTTY, 0);
 		dup2(terminal.slave, 0);
 		dup2(terminal.slave, 1);
