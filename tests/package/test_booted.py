@@ -72,6 +72,8 @@ def _units_are_sound(site):
         "systemd-analyze", "security", "--no-pager", SERVICE)).group(1))
     settings.figure(f"exposure {exposure}")
     assert exposure <= LIMIT, f"exposure {exposure}, at most {LIMIT}"
+    after = machine.property("relaypool-flush.service", "After").split()
+    assert {"postfix.service", "sendmail.service"} <= set(after), f"a flush waits for {after} only"
     sockets = ("/run/relaypool/control.sock", "/var/spool/postfix/relaypool/lmtp.sock", "/var/spool/postfix/relaypool/milter.sock")
     equal(machine.run("stat", "-c", "%a %U:%G", "/run/relaypool", *sockets).split("\n"),
           ["755 relaypool:relaypool", "660 relaypool:relaypool", "660 root:postfix", "660 relaypool:postfix", ""],
