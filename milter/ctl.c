@@ -248,8 +248,8 @@ static int question_run(struct command *command, enum admin_verb verb, int argc,
 	code = question_refuse(&question, command);
 	if (code != EXIT_OK)
 		return code;
-	/* A daemon that runs knows best which file is the right one. */
-	if (verb == ADMIN_CHECK && (command->file || !daemon_present(command->socket_path)))
+	/* A daemon that runs knows best which file is the right one; one that cannot start may have this for its reason. */
+	if (verb == ADMIN_CHECK && (command->file || !daemon_answers(command->socket_path)))
 		return check_file(command->file ? command->file : DEFAULT_CONF, command->json);
 	return ask(command->socket_path, &question, command->json);
 }

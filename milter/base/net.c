@@ -241,8 +241,9 @@ bool net_clear_stale(const struct endpoint *endpoint, char error[NET_ERROR_SIZE]
 	case ECONNREFUSED:
 		break;
 	default:
-		return fail(error, "%s: whether another process is listening there cannot be told: %s", path,
-			    strerror(reason));
+		return fail(error,
+			    "%s: whether another process is listening there cannot be told: %s; if none is, remove it",
+			    path, strerror(reason));
 	}
 	if (unlink(path) != 0 && errno != ENOENT)
 		return fail(error, "%s: a stale socket cannot be removed: %s", path, strerror(errno));

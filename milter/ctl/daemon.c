@@ -139,7 +139,7 @@ char *daemon_ask(const char *path, const struct daemon_question *question, enum 
 	if (!line) {
 		*code = EXIT_NO_DAEMON;
 		snprintf(error, DAEMON_ERROR_SIZE, "relaypoold has not answered on %s: %s", path,
-			 errno == EAGAIN ? "it is busy or hangs"
+			 errno == EAGAIN ? "it is busy, hangs or cannot start; its log tells"
 			 : errno         ? strerror(errno)
 					 : "it closed the connection");
 	}
@@ -152,4 +152,15 @@ bool daemon_present(const char *path)
 	if (fd != -1)
 		close(fd);
 	return fd != -1;
+}
+
+bool daemon_answers(const char *path)
+{
+	const struct daemon_question question = {.verb = "status", .limit = DAEMON_LIMIT_BRIEF};
+	char error[DAEMON_ERROR_SIZE];
+	enum exit_code code;
+	char *line = daemon_ask(path, &question, &code, error);
+	bool answers = line != NULL;
+	free(line);
+	return answers;
 }

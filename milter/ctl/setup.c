@@ -172,8 +172,13 @@ static void check_loaded(const struct command *command, const struct conf *conf,
 						     .why = why,
 						     .stops = why != NULL});
 	else if (*error)
-		report_note(report, "relaypool.conf", "loaded", "Whether relaypoold has loaded it is not known: %s.",
-			    error);
+		why = mem_printf("Mail would wait: %s.", error);
+	if (!status && why)
+		report_add(report, &(struct finding){.state = FINDING_WRONG,
+						     .where = "relaypool.conf",
+						     .name = "loaded",
+						     .why = why,
+						     .stops = true});
 	free(why);
 	json_decref(status);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/net.h"
 #include "check_admin.h"
 #include "client.h"
 #include "rooms.h"
@@ -296,6 +297,21 @@ START_TEST(check_works_with_and_without_a_daemon)
 }
 END_TEST
 
+/* As a service manager does, while its daemon cannot start: nobody there could say why. */
+START_TEST(check_looks_itself_where_nobody_answers)
+{
+	struct endpoint endpoint = {.kind = ENDPOINT_UNIX};
+	char error[NET_ERROR_SIZE];
+	snprintf(endpoint.path, sizeof(endpoint.path), "%s.held", rooms.socket_path);
+	int fd = net_listen(&endpoint, (gid_t)-1, 0600, error);
+	ck_assert_msg(fd != -1, "%s", error);
+	ck_assert_int_eq(run((const char *const[]){"relaypoolctl", "-s", endpoint.path, "check", NULL}), 1);
+	expect_says("relaypool.conf");
+	close(fd);
+	unlink(endpoint.path);
+}
+END_TEST
+
 Suite *ctl_suite(void)
 {
 	Suite *suite = suite_create("ctl");
@@ -323,6 +339,7 @@ Suite *ctl_suite(void)
 	tcase_add_test(codes, a_daemon_that_turns_it_away_is_still_heard);
 	tcase_add_test(codes, not_for_this_user_is_exit_code_4);
 	tcase_add_test(codes, check_works_with_and_without_a_daemon);
+	tcase_add_test(codes, check_looks_itself_where_nobody_answers);
 	suite_add_tcase(suite, codes);
 	return suite;
 }
