@@ -68,9 +68,13 @@ static char *reason_of(const struct endpoint *endpoint, int reason)
 	char *directory = mem_strdup(endpoint->kind == ENDPOINT_UNIX ? endpoint->path : "/");
 	*strrchr(directory, '/') = '\0';
 	bool lacks = reason == ENOENT && *directory && access(directory, F_OK) == -1;
-	char *text = lacks ? mem_printf("There is no directory %s: make it as the README says, then start relaypoold.",
-					directory)
-			   : mem_printf("Nobody listens there (%s): start relaypoold first.", strerror(reason));
+	char *text =
+		lacks ? mem_printf("There is no directory %s: make it as the README says, then start relaypoold.",
+				   directory)
+		      : mem_printf(
+				"Nobody listens there (%s): start relaypoold first; if it runs, stop it and its socket "
+				"units, and start it again.",
+				strerror(reason));
 	free(directory);
 	return text;
 }

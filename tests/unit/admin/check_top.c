@@ -27,6 +27,9 @@ static struct terminal {
 	size_t length, mark;  /* up to `mark` a test has looked */
 } terminal;
 
+/* Those that may end top. Who runs the tests in the background may have them ignored. */
+static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
 static void terminal_start(const char *delay)
 {
 	terminal.length = terminal.mark = 0;
@@ -41,8 +44,8 @@ static void terminal_start(const char *delay)
 	terminal.child = fork();
 	if (terminal.child == 0) {
 		setsid();
-		signal(SIGINT, SIG_DFL); /* who runs the tests in the background may have it ignored */
-		signal(SIGQUIT, SIG_DFL);
+		for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+			signal(signals[i], SIG_DFL);
 		ioctl(terminal.slave, TIOCSCTTY, 0);
 		dup2(terminal.slave, 0);
 		dup2(terminal.slave, 1);
@@ -195,7 +198,6 @@ END_TEST
 
 START_TEST(a_signal_gives_the_terminal_back_and_ends_it)
 {
-	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 	terminal_start("3600");
 	terminal_expect("OLDEST");
 	kill(terminal.child, signals[_i]);
