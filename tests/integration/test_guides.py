@@ -7,7 +7,7 @@ import socket
 import ssl
 import subprocess
 
-from lib import certificates, host, sandbox, scene, settings
+from lib import certificates, flush, host, sandbox, scene, settings
 from lib.daemon import relay_section, section
 from lib.dovecot import PASSWORD, Dovecot
 from lib.front import PORT, FrontPostfix
@@ -174,6 +174,10 @@ def _instance(name, far):
     return log
 
 
+def _send_by(config, recipient):
+    subprocess.run(["sendmail", "-C", config, "-i", "-f", "a@out.test", recipient], check=True, input=b"Subject: x\n\nx\n")
+
+
 def test_postfix_of_several_instances():
     guide, front, daemon, relays = _postfix(milter=None, lmtp=None)
     log = _instance("postfix-out", relays["far"])
@@ -186,13 +190,18 @@ def test_postfix_of_several_instances():
     subprocess.run(["relaypoolctl", "setup", "postfix", "-i", "postfix-out", "--undo", "--reload"], check=True)
     scene.equal(_shown("/etc/postfix-out"), before, "settings after the undoing")
     guide.run("SEVERAL INSTANCES", 3)
-    subprocess.run(["sendmail", "-C", "/etc/postfix-out", "-i", "-f", "a@out.test", "second@example.net"], check=True,
-                   input=b"Subject: x\n\nx\n")
+    _send_by("/etc/postfix-out", "second@example.net")
     settings.wait_until(lambda: os.path.exists(log) and "status=" in _read(log), 10, "mail of the second instance")
     guide.run("SEVERAL INSTANCES", 4)
     assert re.search(r"postfix/relaypool/lmtp.*to=<second@example.net>.* status=sent", _read(log)), _read(log)
     queue_id = re.search(r": (\w+): to=<second@", _read(log)).group(1)
     assert "queue" in daemon.ctl("why", queue_id).stdout
+    daemon.stop()
+    _send_by("/etc/postfix-out", "third@example.net")
+    settings.wait_until(lambda: "status=deferred" in _read(log), 10, "mail that waits")
+    daemon.start()
+    flush.run("/usr/sbin:/bin")
+    settings.wait_until(lambda: "to=<third@example.net>" in _read(log).rpartition("status=sent")[0], 10, "the flush")
     subprocess.run(["postmulti", "-i", "postfix-out", "-p", "stop"], check=True, capture_output=True)
     _finish(guide, "instances")
 

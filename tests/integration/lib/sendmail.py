@@ -7,13 +7,12 @@ import shutil
 import subprocess
 import time
 
-from . import packages, sandbox, settings
+from . import flush, packages, sandbox, settings
 from .front import PORT
 from .postfix import wait_for_port
 from .syslog import Syslog
 
 PLACE = "/run/front"
-UNIT = os.path.join(settings.SOURCE, "packaging", "systemd", "relaypool-flush.service")
 FEATURE = os.path.join(settings.SOURCE, "contrib", "sendmail", "relaypool.m4")
 PROGRAM, MACROS = "usr/libexec/sendmail/sendmail", "usr/share/sendmail/cf"
 
@@ -170,9 +169,7 @@ class FrontSendmail:
         if group:
             subprocess.run([self.program, f"-qG{group}"], check=True)
             return
-        with open(UNIT, encoding="utf-8") as file:
-            command = re.search("^ExecStart=/bin/sh -c '(.*)'$", file.read(), re.MULTILINE).group(1)
-        subprocess.run(["/bin/sh", "-c", command], check=True, env={"PATH": f"{PLACE}:/bin"})
+        flush.run(f"{PLACE}:/bin")
 
     def drain(self, seconds, flush=True):
         """Waits until the queues are empty; with `flush`, what was deferred is tried again every two seconds."""
