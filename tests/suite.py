@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Every test there is: unit tests and scenarios in a normal build and under the sanitizers, make distcheck, the form of
-the sources, the packages, the integration tests with real mail servers. Called by tests/run.sh. The last line is the sum.
+the sources, the packages, and the integration tests with real mail servers. Called by tests/run.sh. The last line is
+the sum.
 """
 import argparse
 import concurrent.futures
@@ -173,8 +174,8 @@ def run_built(work, source):
     run_tests("integration, normal", places["normal"], MEASURES)
     run_tests("integration, clean", places["normal"], ["-j", "2", *CLEAN])
     run_tests("integration, address", places["address"], REST, RELAYPOOL_PATIENCE="3", RELAYPOOL_SANITIZED="1")
-    run_tests("integration, thread", places["thread"], REST + NO_THREADS, RELAYPOOL_PATIENCE="5", RELAYPOOL_SANITIZED="1",
-              RELAYPOOL_SCALE="0.2")
+    run_tests("integration, thread", places["thread"], REST + NO_THREADS, RELAYPOOL_PATIENCE="5",
+              RELAYPOOL_SANITIZED="1", RELAYPOOL_SCALE="0.2")
 
 
 def main():

@@ -40,9 +40,6 @@ class Booted:
     def path(self, name):
         return self.system.path(name)
 
-    def start(self, *command, **options):
-        return subprocess.Popen([*self.enter, *command], env=chroot.ENVIRONMENT, **options)
-
     def run(self, *command, code=0, typed="", limit=chroot.LIMIT):
         """What it printed; it has to end with `code`, None for any."""
         return commands.run([*self.enter, *command], code, typed, limit, chroot.ENVIRONMENT)

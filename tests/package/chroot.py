@@ -32,10 +32,10 @@ ARCHIVES = "var/cache/apt/archives"
 LIMIT = 300  # seconds for a command
 prepared = None  # what prepare() has returned for the test that runs
 
-# What a listing leaves out: what the kernel and the run have; logs; what apt, dpkg, debconf, ldconfig and man-db keep for
-# themselves (packages() shows whether the same packages are there); and the backups of passwd and its like, which hold
-# what was there before the last change.
-NOT_LISTED = re.compile(r"""/(?:dev|proc|run|sys|tmp)/.+
+# What a listing leaves out: what the kernel has, and what runs has in /run, relaypool apart; logs; what apt, dpkg, debconf,
+# ldconfig and man-db keep for themselves (packages() shows whether the same packages are there); and the backups of
+# passwd and its like, which hold what was there before the last change.
+NOT_LISTED = re.compile(r"""/(?:dev|proc|sys|tmp)/.+ |/run/(?!relaypool).+
     |/var/log/.+ |/var/cache/(?:apt|debconf|ldconfig|man)/.+ |/var/lib/(?:apt|dpkg)/.+ |/var/backups/.+
     |/etc/(?:passwd|group|shadow|gshadow|subuid|subgid)- |/etc/\.pwd\.lock""", re.VERBOSE)
 
@@ -64,10 +64,10 @@ def _write(path, text, mode=0o644):
 
 
 @contextlib.contextmanager
-def _locked(name):
-    """What is shared is changed by one at a time."""
+def _locked():
+    """What is shared is changed by one at a time: the systems, and the cache of packages."""
     os.makedirs(STORE, exist_ok=True)
-    with open(os.path.join(STORE, f"{name}.lock"), "w", encoding="ascii") as file:
+    with open(os.path.join(STORE, "lock"), "w", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -81,8 +81,8 @@ def _apt_of_host():
 def _debootstrap(place, suite):
     root, archives = os.path.join(place, "root"), os.path.join(STORE, "archives")
     os.makedirs(archives, exist_ok=True)
-    commands.run(["debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", f"--cache-dir={archives}", suite, root,
-                  mirror(suite)], limit=LIMIT)
+    commands.run(["debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", f"--cache-dir={archives}", suite,
+                  root, mirror(suite)], limit=LIMIT)
     _write(os.path.join(root, "usr/sbin/policy-rc.d"), "#!/bin/sh\nexit 101\n", 0o755)
     _write(os.path.join(root, "etc/apt/apt.conf.d/00host"), _apt_of_host() + 'Acquire::Languages "none";\n')
     _write(os.path.join(root, "etc/dpkg/dpkg.cfg.d/unsafe-io"), "force-unsafe-io\n")
@@ -133,7 +133,7 @@ def _with(layer, lowers):
 
 def rebuilt(dsc):
     """The directory with what the suite makes of a source package. With the network only; without its tests."""
-    with _locked(SUITE):
+    with _locked():
         lowers = _with(_layer(SUITE, _debootstrap, SUITE), [])
         with open(dsc, "rb") as file:
             name = f"{SUITE}-{hashlib.sha256(file.read()).hexdigest()[:8]}"
@@ -146,14 +146,14 @@ def prepare(packages=(), later=(), suite=SUITE):
     What is installed `later`, names and .deb files, finds all that it depends on in the cache then.
     """
     global prepared
-    with _locked(suite):
+    with _locked():
         lowers = _with(_layer(suite, _debootstrap, suite), [])
         if packages:
             lowers = _with(_layer("+".join([suite, *packages]), _add, packages, lowers), lowers)
-    if later:
-        place = settings.work("later")
-        sandbox.apart(_download, place, later, lowers)
-        shutil.rmtree(place)
+        if later:
+            place = settings.work("later")
+            sandbox.apart(_download, place, later, lowers)
+            shutil.rmtree(place)
     prepared = lowers
     return lowers
 
@@ -168,7 +168,7 @@ def system():
 
 
 class Chroot:
-    """Below `place`, in the namespaces of whoever calls, with which its mounts go; the rest is for the caller to remove."""
+    """Below `place`, in the namespaces of whoever calls, with which its mounts go; he removes the rest."""
 
     systemd = False  # it does not run there
 
@@ -204,18 +204,16 @@ class Chroot:
         for device in ("full", "null", "random", "tty", "urandom", "zero"):
             _write(self.path(f"dev/{device}"), "")
             sandbox.bind(f"/dev/{device}", self.path(f"dev/{device}"))
-        for name, target in (("fd", "self/fd"), ("stdin", "self/fd/0"), ("stdout", "self/fd/1"), ("stderr", "self/fd/2")):
-            os.symlink(f"/proc/{target}", self.path(f"dev/{name}"))
+        for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+            os.symlink(f"/proc/self/fd{target}", self.path(f"dev/{name}"))
         os.mkdir(self.path("dev/shm"), 0o1777)
         os.mkdir(self.path("dev/pts"))
-        commands.run(["mount", "-t", "devpts", "-o", "newinstance,ptmxmode=0666,mode=0620", "devpts", self.path("dev/pts")])
+        commands.run(["mount", "-t", "devpts", "-o", "newinstance,ptmxmode=0666,mode=0620", "devpts",
+                      self.path("dev/pts")])
         os.symlink("pts/ptmx", self.path("dev/ptmx"))
         archives = os.path.join(STORE, "archives")
         os.makedirs(os.path.join(archives, "partial"), exist_ok=True)
         sandbox.bind(archives, self.path(ARCHIVES))
-
-    def start(self, *command, **options):
-        return subprocess.Popen(["chroot", self.root, *command], env=ENVIRONMENT, **options)
 
     def run(self, *command, code=0, typed="", limit=LIMIT):
         """What it printed; it has to end with `code`, None for any."""
@@ -223,8 +221,7 @@ class Chroot:
 
     def apt(self, *words):
         """A question that it would ask is an error: it can read no answer."""
-        with _locked("archives"):
-            return self.run("apt-get", "-q", "-y", "-o", "Debug::NoLocking=true", *words)
+        return self.run("apt-get", "-q", "-y", "-o", "Debug::NoLocking=true", *words)
 
     def lend(self, packages):
         """The same for apt in the chroot: files are below /tmp there, names stay as they are."""
@@ -255,19 +252,19 @@ class Chroot:
         return {int(fields[2]): fields[0] for fields in (line.split(":") for line in self.read(file).splitlines())}
 
     def listing(self, less=""):
-        """{path: "TYPE MODE OWNER:GROUP and what is in it"} of all there is, NOT_LISTED and what matches `less` aside."""
+        """{path: "TYPE MODE OWNER:GROUP and what is in it"}, without NOT_LISTED and what matches `less`."""
         users, groups, found = self._names("etc/passwd"), self._names("etc/group"), {}
-        excluded = re.compile(less) if less else None
+        excluded = re.compile(less)
         for directory, names, files in os.walk(self.root):
-            for name in names + files:
-                path = os.path.join(directory, name)
-                shown = path[len(self.root):]
-                if NOT_LISTED.fullmatch(shown) or (excluded and excluded.fullmatch(shown)):
+            shown = directory[len(self.root):]
+            names[:] = [name for name in names if not NOT_LISTED.fullmatch(f"{shown}/{name}")]
+            for path in (f"{shown}/{name}" for name in names + files):
+                if NOT_LISTED.fullmatch(path) or excluded.fullmatch(path):
                     continue
-                status = os.lstat(path)
+                status = os.lstat(self.path(path))
                 owner, group = users.get(status.st_uid, status.st_uid), groups.get(status.st_gid, status.st_gid)
-                found[shown] = f"{stat.filemode(status.st_mode)} {owner}:{group} {_content(path, status.st_mode)}"
-            names[:] = [name for name in names if not NOT_LISTED.fullmatch(f"{directory[len(self.root):]}/{name}/x")]
+                what = _content(self.path(path), status.st_mode)
+                found[path] = f"{stat.filemode(status.st_mode)} {owner}:{group} {what}"
         return found
 
 

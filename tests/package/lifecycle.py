@@ -22,7 +22,8 @@ def _one(pattern):
 
 # What `make deb' has built; for another suite than the host's, what that makes of the sources.
 DSC = _one(os.path.join(settings.BUILD, "deb", "relaypool_*.dsc"))
-DEB = _one(os.path.join(chroot.rebuilt(DSC) if chroot.SUITE != chroot.host_suite() else os.path.dirname(DSC), "relaypool_*.deb"))
+PLACE = os.path.dirname(DSC) if chroot.SUITE == chroot.host_suite() else chroot.rebuilt(DSC)
+DEB = _one(os.path.join(PLACE, "relaypool_*.deb"))
 
 
 def installed_and_gone(kind, theirs):
@@ -47,7 +48,7 @@ def relaypoold_log(system):
 
 
 def removed_too_early(kind, theirs, uses):
-    """Removed while the MTA uses it: that is said, mail waits; installed again and undone, the mail leaves as before."""
+    """Removed while the MTA uses it: that is said, mail waits; installed again and undone, it leaves as before."""
     system, relay = chroot.system(), Relay()
     mta, daemon = kind(system), Relaypoold(system)
     mta.use(relay)

@@ -12,8 +12,8 @@ from lib.scene import equal
 
 PACKAGES = ()
 LATER = (lifecycle.DEB,)
-# Without systemd relaypoold is started as README says. Debian 13's lintian does not ask for a script any more, and would
-# take an override amiss.
+# Without systemd relaypoold is started as README says. Debian 13's lintian does not ask for a script any more, and
+# would take an override amiss.
 OF_OLD = "package-supports-alternative-init-but-no-init.d-script"
 EXPOSURE = 1.5  # of relaypoold.service; 0 is the best, 10 the worst
 
@@ -23,8 +23,8 @@ def test_lintian_has_nothing_to_say():
     changes, = glob.glob(os.path.join(settings.BUILD, "deb", "*.changes"))
     said = subprocess.run(["lintian", "--allow-root", "-EIL", "+pedantic", changes], capture_output=True, text=True,
                           check=False)
-    lines = [line for line in (said.stdout + said.stderr).splitlines() if not line.startswith("N:") and OF_OLD not in line]
-    equal(lines, [], "what lintian says")
+    lines = (said.stdout + said.stderr).splitlines()
+    equal([line for line in lines if not line.startswith("N:") and OF_OLD not in line], [], "what lintian says")
 
 
 def test_units_and_manual_pages():
@@ -44,5 +44,6 @@ def test_units_and_manual_pages():
     equal(len(pages), 4, f"manual pages among {pages}")
     for page in pages:
         with gzip.open(page) as file:
-            lint = subprocess.run(["mandoc", "-T", "lint", "-W", "warning"], input=file.read(), capture_output=True, check=False)
+            lint = subprocess.run(["mandoc", "-T", "lint", "-W", "warning"], input=file.read(), capture_output=True,
+                                  check=False)
         equal((lint.returncode, lint.stdout), (0, b""), f"what mandoc says of {page}")

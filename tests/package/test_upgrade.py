@@ -32,7 +32,8 @@ def _make_newer(system):
         text = re.sub("^Version: .*", r"\g<0>+newer", file.read(), flags=re.MULTILINE)
     with open(control, "w", encoding="utf-8") as file:
         file.write(text)
-    subprocess.run(["dpkg-deb", "-b", "--root-owner-group", tree, system.path(NEWER)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["dpkg-deb", "-b", "--root-owner-group", tree, system.path(NEWER)], check=True,
+                   stdout=subprocess.DEVNULL)
 
 
 def _version(system):

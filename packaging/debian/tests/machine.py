@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 
 SOURCE = os.path.dirname(os.path.realpath(__file__))
@@ -20,7 +19,6 @@ if "AUTOPKGTEST_TMP" in os.environ:
     os.environ["RELAYPOOL_WORK"] = os.environ["AUTOPKGTEST_TMP"]
 from lib import certificates, settings  # noqa: E402
 from lib import command as commands  # noqa: E402
-from lib.scene import equal  # noqa: E402,F401
 from lib.scripted import ScriptedRelay  # noqa: E402
 
 CONF = "/etc/relaypool/relaypool.conf"
@@ -39,10 +37,6 @@ class Here:
     @staticmethod
     def path(name):
         return name
-
-    @staticmethod
-    def start(*command, **options):
-        return subprocess.Popen(command, **options)
 
     @staticmethod
     def run(*command, code=0, typed=""):
@@ -75,7 +69,7 @@ def kept(machine, *names):
 
 
 class Relay(ScriptedRelay):
-    """A provider's: STARTTLS, AUTH, and a certificate of an authority of our own. At no address that an MTA has itself."""
+    """A provider's: STARTTLS, AUTH, a certificate of an authority of our own. At no address that an MTA has itself."""
 
     def __init__(self, **options):
         super().__init__(address=ADDRESS, host=ADDRESS, secure=True, **options)

@@ -5,8 +5,9 @@ pool_and_undo() is the test, on this machine or in a chroot; Postfix and Sendmai
 import os
 import re
 
-from machine import FILES, Relay, Relaypoold, equal, kept, read, settings, write
+from machine import FILES, Relay, Relaypoold, kept, read, settings, write
 from lib.message import Message
+from lib.scene import equal
 from lib.smtp import inject
 
 SMTP = ("127.0.0.1", 25)

@@ -4,11 +4,12 @@ import subprocess
 
 from . import settings
 
+HOSTS = ("relay.test", "near.test", "second.test", "third.test", "many.test", "mail.example.org", "127.0.0.3")
 # {name: (hosts, days)}; each is made when it is asked for, since keys take their time.
 SERVERS = {
-    "right": (("relay.test", "near.test", "second.test", "third.test", "many.test", "mail.example.org", "127.0.0.3"), 2),
+    "right": (HOSTS, 2),
     "wrong-name": (("elsewhere.test",), 2),
-    "expired": (("relay.test", "near.test", "second.test", "third.test", "many.test", "mail.example.org"), -1),
+    "expired": (HOSTS, -1),
 }
 # The authority's own is of a kind that is made at once; those of servers are what most providers have.
 CURVE = ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
@@ -22,7 +23,8 @@ def _issue(name, hosts, days):
     _openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
              "-subj", f"/CN={hosts[0]}")
     with open(settings.work("certificates", f"{name}.ext"), "w", encoding="utf-8") as file:
-        file.write("subjectAltName=" + ",".join(f"{'IP' if host[0].isdigit() else 'DNS'}:{host}" for host in hosts) + "\n")
+        names = [f"{'IP' if host[0].isdigit() else 'DNS'}:{host}" for host in hosts]
+        file.write(f"subjectAltName={','.join(names)}\n")
     _openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
              "-days", str(days), "-extfile", f"{name}.ext", "-out", f"{name}.pem")
 

@@ -1,4 +1,4 @@
-"""A command with what it prints in a file, so that daemons it leaves behind may keep that open: nobody waits for them."""
+"""A command whose output goes to a file: daemons that it leaves behind may keep that open, nobody waits for them."""
 import subprocess
 import tempfile
 

@@ -1,4 +1,4 @@
-"""A name server that knows no name: what a mail server hears of far domains where there is no network, without waiting."""
+"""A name server that knows no name: a mail server hears so at once of far domains where there is no network."""
 import socket
 import threading
 

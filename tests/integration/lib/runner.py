@@ -1,5 +1,5 @@
-"""Runs tests, each in a process and a sandbox of its own; prints a line for each and a closing line. Called by the run.py
-of each kind of test, whose text for -h is the one that says how.
+"""Runs tests, each in a process and a sandbox of its own; prints a line for each and a closing line. Called by the
+run.py of each kind of test, whose text for -h says how.
 """
 import argparse
 import concurrent.futures
@@ -67,7 +67,7 @@ def run_apart(name, keep, script):
 
 
 def main(text, script, enter):
-    """Of `script`, which is beside its tests. enter(MODULE, KEEP) goes on in a sandbox and returns the work directory."""
+    """Of `script`, which is beside its tests. enter(MODULE, KEEP) goes on in a sandbox and returns its directory."""
     options = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("-j", "--jobs", type=int, default=1)
     options.add_argument("-k", "--keep", action="store_true")
@@ -81,7 +81,8 @@ def main(text, script, enter):
               and not any(part in name for part in options.excepted)]
     passed = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for done in concurrent.futures.as_completed(pool.submit(run_apart, name, options.keep, script) for name in chosen):
+        runs = [pool.submit(run_apart, name, options.keep, script) for name in chosen]
+        for done in concurrent.futures.as_completed(runs):
             name, good, seconds, output = done.result()
             passed += good
             print(f"{'ok  ' if good else 'FAIL'} {name} ({seconds:.1f} s)", flush=True)

@@ -208,7 +208,8 @@ def enter(keep=False, before=lambda work: None, furnish=_furnish):
     child = os.fork()
     if child == 0:
         before(work)
-        _unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET)  # not in the caller, who could not remove what is mounted on in its own namespace
+        # Not in the caller, who could not remove what is mounted on in its own namespace.
+        _unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _inside(work, keep, furnish)
         return work
