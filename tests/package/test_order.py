@@ -3,7 +3,10 @@ import os
 
 import chroot
 import lifecycle
+from booted import booted
 from lib.scene import equal
+from machine import Relay, Relaypoold
+from mta import Postfix, expect
 
 PACKAGES = ()
 LATER = (lifecycle.DEB, "postfix")
@@ -41,3 +44,16 @@ def test_postfix_comes_later():
     _untroubled(system.apt("purge", "relaypool"))
     assert not os.path.exists(system.path(SOCKETS)), "the directory is still there"
     assert os.path.isdir(system.path("/var/spool/postfix/active")), "Postfix's queue is gone"
+
+
+def test_postfix_comes_to_a_relaypoold_that_runs():
+    system, relay = chroot.system(), Relay()
+    system.install(lifecycle.DEB, recommends=False)
+    Relaypoold(system).configure(relay)
+    with booted(system) as machine:
+        Relaypoold(machine).start()
+        machine.run("apt-get", "-q", "-y", "install", "--no-install-recommends", "postfix")
+        Postfix(machine).use(relay)
+        Postfix(machine).restart()
+        machine.run("relaypoolctl", "setup", "postfix", "--apply", "--reload")
+        expect(machine, relay, "pooled", (relay.username, relay.password))
