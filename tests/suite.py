@@ -40,8 +40,8 @@ REST = ["-j", "4", *(f"--except={name}" for name in MEASURES + CLEAN)]
 # What other programs read, what relays do that are one at a time, what is set in other programs, what another MTA does of
 # what one has shown, and restarts, of which there are too few in a small run: nothing in it that threads could disturb.
 NO_THREADS = [f"--except={name}" for name in (
-    "test_activation.test_restarts", "test_guides", "test_logtools", "test_mailboxes", "test_metrics", "test_misbehaviour", "test_providers",
-    "test_relay_causes", "test_relaypool_and", "test_sendmail.test_direct", "test_sendmail.test_hung",
+    "test_activation.test_restarts", "test_guides", "test_logtools", "test_mailboxes", "test_metrics",
+    "test_misbehaviour", "test_providers", "test_relay_causes", "test_relaypool_and", "test_sendmail.test_direct", "test_sendmail.test_hung",
     "test_sendmail.test_kill", "test_sendmail.test_lmtp", "test_sendmail.test_the", "test_sendmail.test_two_thousand",
     "test_sendmail_ways", "test_setup", "test_streams")]
 
