@@ -40,7 +40,7 @@ REST = ["-j", "4", *(f"--except={name}" for name in MEASURES + CLEAN)]
 # What other programs read, what relays do that are one at a time, what is set in other programs, what another MTA does of
 # what one has shown, and restarts, of which there are too few in a small run: nothing in it that threads could disturb.
 NO_THREADS = [f"--except={name}" for name in (
-    "test_activation.test_restarts", "test_guides", "test_logtools", "test_mailboxes", "test_metrics",
+    "test_activation", "test_guides", "test_logtools", "test_mailboxes", "test_metrics",
     "test_misbehaviour", "test_providers", "test_relay_causes", "test_relaypool_and", "test_sendmail.test_direct", "test_sendmail.test_hung",
     "test_sendmail.test_kill", "test_sendmail.test_lmtp", "test_sendmail.test_the", "test_sendmail.test_two_thousand",
     "test_sendmail_ways", "test_setup", "test_streams")]
@@ -137,14 +137,16 @@ def tarball_is_whole(source, directory):
 
 
 def run_packages(source, directory, chroots):
-    """Packages are built without make check, which has run. The second build goes on while debootstrap is waited for."""
-    reproducible = os.path.join(HERE, "package", "test_reproducible.py")
-    if not step("make deb", quietly, ["env", "DEB_BUILD_OPTIONS=nocheck", "make", "deb"], directory):
-        return
-    step("the tarball is whole", tarball_is_whole, source, directory)
+    """Packages are built without make check, which has run, and while debootstrap makes what their tests begin with."""
+    tests, python = os.path.join(HERE, "package"), [sys.executable, "-B"]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        pool.submit(step, "make deb, the same again", quietly, [sys.executable, "-B", reproducible, "deb"], directory)
-        run_tests("package", directory, ["-j", "4"], RELAYPOOL_CHROOTS=chroots)
+        pool.submit(quietly, [*python, "-c", "import chroot; chroot.prepare()"], tests, RELAYPOOL_CHROOTS=chroots,
+                    PYTHONPATH=os.path.join(HERE, "integration"))
+        if step("make deb", quietly, ["env", "DEB_BUILD_OPTIONS=nocheck", "make", "deb"], directory):
+            step("the tarball is whole", tarball_is_whole, source, directory)
+            pool.submit(step, "make deb, the same again", quietly, [*python, "test_reproducible.py",
+                        os.path.join(directory, "deb")], tests)
+            run_tests("package", directory, ["-j", "4"], RELAYPOOL_CHROOTS=chroots)
 
 
 def sources(source, *folders):
