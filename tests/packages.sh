@@ -7,7 +7,7 @@ set -eu
 build="gcc make libc6-dev autoconf automake pkg-config libmilter-dev libevent-dev libssl-dev libgsasl-dev libconfuse-dev
 	libjansson-dev"
 demo="$build postfix sasl2-bin libsasl2-modules libsasl2-modules-db openssl python3 util-linux"
-tests="$demo apparmor autopkgtest ca-certificates check clang-format clang-tidy curl debhelper debootstrap
+tests="$demo apparmor autopkgtest build-essential ca-certificates check clang-format clang-tidy curl debhelper debootstrap
 	dh-apparmor dovecot-imapd dovecot-lmtpd dovecot-pop3d dovecot-sieve iproute2 lintian lnav
 	logcheck-database mandoc mtail procps prometheus rpm rpmlint selinux-policy-dev strace xz-utils"
 policy=/usr/sbin/policy-rc.d
