@@ -1,6 +1,6 @@
 /*
- * Small regular files read whole: relaypool.conf, passwords, tokens. May be called from any thread; blocks as long as
- * the disk does. Never follows a name into a device or a pipe.
+ * Small regular files read whole: relaypool.conf, passwords, tokens; and what a file's name leads to.
+ * May be called from any thread; blocks as long as the disk does. Never reads from a device or a pipe.
  */
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
@@ -20,5 +20,8 @@ char *file_read(const char *path, enum file_kind kind, size_t limit, char *error
 
 /* When a file was last written, in microseconds since 1970; -1 if it cannot be looked at. */
 int64_t file_modified(const char *path);
+
+/* Whether both names lead to one file that can be looked at; links are followed. */
+bool file_same(const char *a, const char *b);
 
 #endif

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/congestion.h"
+#include "base/file.h"
 #include "base/net.h"
 
 /* Writes the reason; always false. */
@@ -159,13 +160,6 @@ static struct addrinfo *numeric_address(const struct endpoint *endpoint)
 	return getaddrinfo(host, port, &hints, &address) == 0 ? address : NULL;
 }
 
-static bool same_file(const char *a, const char *b)
-{
-	struct stat first, second;
-	return strcmp(a, b) == 0 || (stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
-				     first.st_ino == second.st_ino);
-}
-
 static bool same_address(const struct endpoint *a, const struct endpoint *b)
 {
 	struct addrinfo *first = numeric_address(a), *second = numeric_address(b);
@@ -182,7 +176,9 @@ bool endpoint_same_place(const struct endpoint *a, const struct endpoint *b)
 {
 	if (a->kind != b->kind)
 		return false;
-	return a->kind == ENDPOINT_UNIX ? same_file(a->path, b->path) : same_address(a, b);
+	if (a->kind == ENDPOINT_INET)
+		return same_address(a, b);
+	return strcmp(a->path, b->path) == 0 || file_same(a->path, b->path); /* its file may have gone */
 }
 
 /* ---- listening ---- */

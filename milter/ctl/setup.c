@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/conf.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "ctl.h"
 #include "daemon.h"
@@ -137,18 +137,11 @@ static json_t *daemon_status(const char *socket_path, char error[DAEMON_ERROR_SI
 	return status;
 }
 
-static bool same_file(const char *a, const char *b)
-{
-	struct stat first, second;
-	return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
-	       first.st_ino == second.st_ino;
-}
-
 /* What keeps the daemon from working by this file; NULL: nothing. The caller's. */
 static char *not_loaded(const struct conf *conf, const json_t *status)
 {
 	const char *path = json_string_value(json_object_get(status, "config_path"));
-	if (path && !same_file(path, conf->path))
+	if (path && !file_same(path, conf->path))
 		return mem_printf("relaypoold works by another file, %s: give that by -c, or start relaypoold with "
 				  "this one.",
 				  path);
